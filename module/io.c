@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Reading and writing by guest-physical address.
+ *
+ * Every access works under regions_rwsem held for reading and touches no region
+ * after it has let go. So when a revoke has had the lock for writing, no access
+ * that began before it can still move a byte.
+ *
+ * The other end may be user memory, and a fault in it must not be taken under the
+ * lock: the buffer may be a mapping of this very guest, or be served by a process
+ * that takes its time. So page faults are off during the copy; when it stops short
+ * the lock is dropped, the buffer faulted in, and the copy goes on.
+ *
+ * Guest memory is reached by the kernel's direct map, a page at a time: that is how
+ * far hardened usercopy and the check for poisoned pages look.
+ *
+ * An access that meets a hole stops there: read(2) and write(2) say how far they
+ * came, and ENXIO if that is nowhere. At and behind the end of the last region,
+ * read(2) says 0, as at the end of a file.
+ */
+#include <linux/sched/signal.h>
+#include <linux/uio.h>
+
+#include "guestmem_private.h"
+
+/**
+ * gm_piece_at - get at guest memory
+ * @cur: the walk
+ * @gpa: first address
+ * @len: bytes that are wanted
+ * @write: to change it
+ * @piece: what of it can be touched at once
+ * @err: why not
+ *
+ * Context: regions_rwsem held; the piece is valid until it is dropped.
+ * Return: 0, -ENXIO, -EACCES or -EHWPOISON.
+ */
+int gm_piece_at(struct gm_cursor *cur, u64 gpa, u64 len, bool write, struct gm_piece *piece,
+		struct guestmem_error *err)
+{
+	struct gm_region *region;
+	struct page *page;
+	u64 pfn, last;
+
+	region = gm_cursor_seek(cur, gpa, &pfn, &last);
+	if (!region)
+		return gm_fail(err, -ENXIO, GUESTMEM_REASON_HOLE, gpa, 0, 0);
+	if (write && region->flags & GUESTMEM_REGION_READONLY)
+		return gm_fail(err, -EACCES, GUESTMEM_REASON_READONLY, gpa, 0, 0);
+	page = pfn_to_page(pfn);
+	if (is_page_hwpoison(page))
+		return gm_fail(err, -EHWPOISON, GUESTMEM_REASON_POISONED, gpa, 0, 0);
+	piece->data = page_address(page) + offset_in_page(gpa);
+	piece->len = min_t(u64, PAGE_SIZE - offset_in_page(gpa), len);
+	return 0;
+}
+
+/* Bytes that may be moved at @gpa before the address space ends. */
+static u64 gm_clamp_len(u64 gpa, u64 len)
+{
+	return gpa ? min(len, -gpa) : len;
+}
+
+/* Up to a burst. Returns how much was moved; *rc says why not more, 0 if a page fault. */
+static size_t gm_burst_iter(struct gm_guest *guest, u64 gpa, struct iov_iter *iter, bool write,
+			    int *rc)
+{
+	struct gm_cursor cur = { .guest = guest };
+	size_t done = 0, copied, want;
+	struct gm_piece piece;
+
+	want = min_t(size_t, gm_clamp_len(gpa, iov_iter_count(iter)), GUESTMEM_BURST);
+	down_read(&guest->regions_rwsem);
+	pagefault_disable();
+	while (done < want) {
+		*rc = gm_piece_at(&cur, gpa + done, want - done, write, &piece, NULL);
+		if (*rc)
+			break;
+		if (write)
+			copied = copy_from_iter(piece.data, piece.len, iter);
+		else
+			copied = copy_to_iter(piece.data, piece.len, iter);
+		done += copied;
+		if (copied < piece.len)
+			break;
+	}
+	pagefault_enable();
+	up_read(&guest->regions_rwsem);
+	return done;
+}
+
+static bool gm_fault_in(struct iov_iter *iter, bool write)
+{
+	size_t len = min_t(size_t, iov_iter_count(iter), GUESTMEM_BURST);
+
+	/* A pipe that is full: nothing to fault in, and no use in waiting. */
+	if (!user_backed_iter(iter))
+		return false;
+	if (write)
+		return fault_in_iov_iter_readable(iter, len) < len;
+	return fault_in_iov_iter_writeable(iter, len) < len;
+}
+
+static ssize_t gm_io_iter(struct gm_guest *guest, u64 gpa, struct iov_iter *iter, bool write)
+{
+	size_t want = iov_iter_count(iter), done = 0, moved;
+	int rc = 0;
+
+	while (!rc && done < want) {
+		moved = gm_burst_iter(guest, gpa + done, iter, write, &rc);
+		done += moved;
+		if (rc || done == want || gpa + done == 0)
+			break;
+		if (fatal_signal_pending(current))
+			rc = -EINTR;
+		else if (!moved && !gm_fault_in(iter, write))
+			rc = -EFAULT;
+		cond_resched();
+	}
+	return done ?: rc;
+}
+
+ssize_t gm_read_iter(struct kiocb *kiocb, struct iov_iter *to)
+{
+	struct gm_file *file = kiocb->ki_filp->private_data;
+	struct gm_guest *guest = file->guest;
+	u64 gpa = kiocb->ki_pos;
+	ssize_t rc;
+
+	if (!(file->rights & GUESTMEM_RIGHT_READ))
+		return -EACCES;
+	rc = gm_io_iter(guest, gpa, to, false);
+	if (rc == -ENXIO) {
+		down_read(&guest->regions_rwsem);
+		if (!gm_guest_next_region(guest, gpa))
+			rc = 0;
+		up_read(&guest->regions_rwsem);
+	}
+	if (rc > 0)
+		kiocb->ki_pos += rc;
+	return rc;
+}
+
+ssize_t gm_write_iter(struct kiocb *kiocb, struct iov_iter *from)
+{
+	struct gm_file *file = kiocb->ki_filp->private_data;
+	ssize_t rc;
+
+	if (!(file->rights & GUESTMEM_RIGHT_WRITE))
+		return -EACCES;
+	if (kiocb->ki_flags & IOCB_APPEND)
+		return -EINVAL;
+	rc = gm_io_iter(file->guest, kiocb->ki_pos, from, true);
+	if (rc > 0)
+		kiocb->ki_pos += rc;
+	return rc;
+}
+
+/* Where data, or a hole, begins at or after an address; -ENXIO behind the last region. */
+static loff_t gm_seek(struct gm_guest *guest, u64 gpa, bool data)
+{
+	struct gm_region *region;
+
+	lockdep_assert_held(&guest->regions_rwsem);
+	region = gm_guest_next_region(guest, gpa);
+	if (!region)
+		return -ENXIO;
+	if (data)
+		return max(gpa, (u64)region->node.start);
+	while (region && region->node.start <= gpa) {
+		if (region->node.last >= LLONG_MAX)
+			return -EOVERFLOW;
+		gpa = region->node.last + 1;
+		region = gm_guest_next_region(guest, gpa);
+	}
+	return gpa;
+}
+
+loff_t gm_llseek(struct file *filp, loff_t offset, int whence)
+{
+	struct gm_file *file = filp->private_data;
+	struct gm_guest *guest = file->guest;
+	loff_t end = 0;
+
+	down_read(&guest->regions_rwsem);
+	switch (whence) {
+	case SEEK_DATA:
+	case SEEK_HOLE:
+		offset = offset < 0 ? -ENXIO : gm_seek(guest, offset, whence == SEEK_DATA);
+		whence = SEEK_SET;
+		break;
+	case SEEK_END:
+		if (guest->nregions)
+			end = min_t(u64, gm_guest_last(guest), LLONG_MAX - 1) + 1;
+		break;
+	}
+	up_read(&guest->regions_rwsem);
+	if (offset < 0 && whence == SEEK_SET)
+		return offset >= -MAX_ERRNO ? offset : -EINVAL;
+	return generic_file_llseek_size(filp, offset, whence, LLONG_MAX, end);
+}
+
+/**
+ * gm_copy_kernel - read or write guest memory, from or to the kernel's
+ * @guest: the guest
+ * @gpa: first address; gpa + len - 1 does not wrap
+ * @buf: kernel memory
+ * @len: bytes; not so many that a revoke should not wait for it
+ * @write: the guest's is written
+ * @done: bytes moved, also after an error
+ *
+ * Context: sleeps; mmap_lock may be held.
+ * Return: 0, -ENXIO, -EACCES or -EHWPOISON.
+ */
+int gm_copy_kernel(struct gm_guest *guest, u64 gpa, void *buf, size_t len, bool write,
+		   size_t *done)
+{
+	struct gm_cursor cur = { .guest = guest };
+	struct gm_piece piece;
+	int rc = 0;
+
+	*done = 0;
+	down_read(&guest->regions_rwsem);
+	while (*done < len) {
+		rc = gm_piece_at(&cur, gpa + *done, len - *done, write, &piece, NULL);
+		if (rc)
+			break;
+		if (write)
+			memcpy(piece.data, buf + *done, piece.len);
+		else
+			memcpy(buf + *done, piece.data, piece.len);
+		*done += piece.len;
+	}
+	up_read(&guest->regions_rwsem);
+	return rc;
+}
+
+/* Between bursts, with no lock held. */
+static int gm_walk_pause(void)
+{
+	cond_resched();
+	return fatal_signal_pending(current) ? -EINTR : 0;
+}
+
+/**
+ * gm_fill - set each byte of a range
+ * @guest: the guest
+ * @gpa: first address
+ * @value: the byte
+ * @len: bytes; gpa + len - 1 does not wrap
+ * @done: bytes set, also after an error
+ * @err: why not
+ *
+ * Context: sleeps; no lock of the guest's held.
+ * Return: 0, -ENXIO, -EACCES, -EHWPOISON or -EINTR.
+ */
+int gm_fill(struct gm_guest *guest, u64 gpa, u8 value, u64 len, u64 *done,
+	    struct guestmem_error *err)
+{
+	struct gm_piece piece;
+	size_t burst;
+	int rc = 0;
+
+	*done = 0;
+	while (!rc && *done < len) {
+		struct gm_cursor cur = { .guest = guest };
+
+		down_read(&guest->regions_rwsem);
+		for (burst = 0; burst < GUESTMEM_BURST && *done < len; burst += piece.len) {
+			rc = gm_piece_at(&cur, gpa + *done, len - *done, true, &piece, err);
+			if (rc)
+				break;
+			memset(piece.data, value, piece.len);
+			*done += piece.len;
+		}
+		up_read(&guest->regions_rwsem);
+		if (!rc)
+			rc = gm_walk_pause();
+	}
+	return rc;
+}
+
+static int gm_copy(struct gm_guest *guest, u64 dst, u64 src, u64 len, u64 *done,
+		   struct guestmem_error *err)
+{
+	struct gm_piece to, from;
+	size_t burst, n;
+	int rc = 0;
+
+	*done = 0;
+	while (!rc && *done < len) {
+		struct gm_cursor to_cur = { .guest = guest }, from_cur = { .guest = guest };
+
+		down_read(&guest->regions_rwsem);
+		for (burst = 0; burst < GUESTMEM_BURST && *done < len; burst += n) {
+			rc = gm_piece_at(&from_cur, src + *done, len - *done, false, &from, err);
+			if (rc)
+				break;
+			rc = gm_piece_at(&to_cur, dst + *done, from.len, true, &to, err);
+			if (rc)
+				break;
+			n = to.len;
+			/* Two addresses may be one page: the same memory in two regions. */
+			memmove(to.data, from.data, n);
+			*done += n;
+		}
+		up_read(&guest->regions_rwsem);
+		if (!rc)
+			rc = gm_walk_pause();
+	}
+	return rc;
+}
+
+int gm_ioctl_fill(struct gm_cmd *cmd)
+{
+	struct guestmem_fill *arg = cmd->arg;
+	u64 last;
+	int rc;
+
+	arg->done = 0;
+	if (arg->flags || arg->reserved)
+		return -EOPNOTSUPP;
+	if (arg->value > U8_MAX)
+		return -EINVAL;
+	rc = gm_check_right(cmd->file->rights, GUESTMEM_RIGHT_WRITE, &arg->err);
+	if (rc)
+		return rc;
+	if (arg->len) {
+		rc = gm_check_range(arg->gpa, arg->len, &last, &arg->err);
+		if (!rc)
+			rc = gm_fill(cmd->file->guest, arg->gpa, arg->value, arg->len,
+				     &arg->done, &arg->err);
+	}
+	return rc ?: gm_cmd_respond(cmd);
+}
+
+int gm_ioctl_copy(struct gm_cmd *cmd)
+{
+	struct guestmem_copy *arg = cmd->arg;
+	u64 dst_last, src_last;
+	int rc;
+
+	arg->done = 0;
+	if (arg->flags)
+		return -EOPNOTSUPP;
+	rc = gm_check_right(cmd->file->rights, GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE,
+			    &arg->err);
+	if (rc || !arg->len)
+		return rc ?: gm_cmd_respond(cmd);
+	rc = gm_check_range(arg->dst, arg->len, &dst_last, &arg->err);
+	if (rc)
+		return rc;
+	rc = gm_check_range(arg->src, arg->len, &src_last, &arg->err);
+	if (rc)
+		return rc;
+	if (gm_ranges_overlap(arg->dst, dst_last, arg->src, src_last))
+		return gm_fail(&arg->err, -EINVAL, GUESTMEM_REASON_OVERLAP,
+			       max(arg->dst, arg->src), 0, 0);
+	rc = gm_copy(cmd->file->guest, arg->dst, arg->src, arg->len, &arg->done, &arg->err);
+	return rc ?: gm_cmd_respond(cmd);
+}

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * DMA locks: memory that stays where it is, for as long as a device may use it.
+ *
+ * A lock holds each region that it touches: the region's pages are unpinned by the
+ * last reference, so nothing that happens to the region can take them away. Check
+ * and hold are one step under regions_rwsem held for reading: whoever removes a
+ * region takes that lock for writing, and so meets either no lock or a counted one.
+ *
+ * A lock belongs to an open file, which has it under a handle and ends it when it
+ * is closed, or to an in-kernel client, which has the pointer and is asked by
+ * ops->revoke() to stop when a region is revoked. A file's locks are not called
+ * back: its holder is told by event, and the pages wait for it.
+ */
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "guestmem_private.h"
+#include "trace.h"
+
+static void gm_lock_release(struct kref *kref)
+{
+	kvfree(container_of(kref, struct guestmem_dma_lock, kref));
+}
+
+static struct guestmem_dma_lock *gm_lock_alloc(u32 nholds)
+{
+	struct guestmem_dma_lock *lock;
+
+	lock = kvzalloc(struct_size(lock, holds, nholds), GFP_KERNEL_ACCOUNT);
+	if (lock)
+		kref_init(&lock->kref);
+	return lock;
+}
+
+static bool gm_has_hold(struct gm_region *region, struct guestmem_dma_lock *lock)
+{
+	struct gm_hold *newest;
+
+	/* locks_mutex is not dropped while a lock is taken, so its hold is the newest. */
+	newest = list_first_entry_or_null(&region->locks, struct gm_hold, node);
+	return newest && newest->lock == lock;
+}
+
+/*
+ * Hold all regions of a range. There may be more than @capacity: then they are
+ * counted only, and the caller comes back with more room.
+ */
+static int gm_hold_range(struct guestmem_dma_lock *lock, struct gm_cursor *cur, u32 capacity,
+			 u32 *needed, u64 gpa, u64 last, struct guestmem_error *err)
+{
+	struct gm_region *region;
+	struct gm_hold *hold;
+	u64 pfn, run_last;
+
+	for (;;) {
+		region = gm_cursor_seek(cur, gpa, &pfn, &run_last);
+		if (!region)
+			return gm_fail(err, -ENXIO, GUESTMEM_REASON_HOLE, gpa, 0, 0);
+		if (lock->direction != GUESTMEM_DMA_TO_DEVICE &&
+		    region->flags & GUESTMEM_REGION_READONLY)
+			return gm_fail(err, -EACCES, GUESTMEM_REASON_READONLY, gpa, 0, 0);
+		if (!gm_has_hold(region, lock)) {
+			if (lock->nholds < capacity) {
+				hold = &lock->holds[lock->nholds++];
+				hold->lock = lock;
+				hold->region = region;
+				kref_get(&region->kref);
+				list_add(&hold->node, &region->locks);
+				WRITE_ONCE(region->nlocks, region->nlocks + 1);
+			}
+			(*needed)++;
+		}
+		if (region->node.last >= last)
+			return 0;
+		gpa = region->node.last + 1;
+	}
+}
+
+static void gm_drop_holds(struct guestmem_dma_lock *lock)
+{
+	struct gm_guest *guest = lock->guest;
+	u32 i;
+
+	mutex_lock(&guest->locks_mutex);
+	for (i = 0; i < lock->nholds; i++) {
+		struct gm_region *region = lock->holds[i].region;
+
+		list_del(&lock->holds[i].node);
+		WRITE_ONCE(region->nlocks, region->nlocks - 1);
+	}
+	mutex_unlock(&guest->locks_mutex);
+	wake_up_all(&guest->drain);
+	for (i = 0; i < lock->nholds; i++)
+		gm_region_put(lock->holds[i].region);
+	lock->nholds = 0;
+}
+
+static int gm_try_lock(struct guestmem_dma_lock *lock, u32 capacity, u32 *needed,
+		       const u64 *pages, u32 npages, struct guestmem_error *err)
+{
+	struct gm_guest *guest = lock->guest;
+	struct gm_cursor cur = { .guest = guest };
+	int rc = 0;
+	u32 i;
+
+	*needed = 0;
+	down_read(&guest->regions_rwsem);
+	mutex_lock(&guest->locks_mutex);
+	if (!pages)
+		rc = gm_hold_range(lock, &cur, capacity, needed, lock->gpa, lock->last, err);
+	for (i = 0; !rc && i < npages; i++)
+		rc = gm_hold_range(lock, &cur, capacity, needed, pages[i],
+				   pages[i] + PAGE_SIZE - 1, err);
+	mutex_unlock(&guest->locks_mutex);
+	up_read(&guest->regions_rwsem);
+	return rc;
+}
+
+/**
+ * gm_lock - take a DMA lock
+ * @guest: the guest
+ * @client: the driver it is for, or NULL
+ * @gpa: first address
+ * @last: last address
+ * @pages: or a list of page-aligned addresses, of which @gpa is the first
+ * @npages: entries in it
+ * @direction: GUESTMEM_DMA_*
+ * @err: why not
+ *
+ * Context: sleeps; no lock of the guest's held.
+ * Return: the lock, or an ERR_PTR: -ENXIO, -EACCES, -ENOMEM; then nothing is held.
+ * Undone by gm_unlock().
+ */
+struct guestmem_dma_lock *gm_lock(struct gm_guest *guest, struct guestmem_client *client,
+				  u64 gpa, u64 last, const u64 *pages, u32 npages,
+				  u32 direction, struct guestmem_error *err)
+{
+	struct guestmem_dma_lock *lock;
+	u32 capacity = 1, needed;
+	int rc;
+
+	for (;;) {
+		lock = gm_lock_alloc(capacity);
+		if (!lock)
+			return ERR_PTR(-ENOMEM);
+		lock->guest = guest;
+		lock->client = client;
+		lock->direction = direction;
+		lock->gpa = gpa;
+		lock->last = last;
+		rc = gm_try_lock(lock, capacity, &needed, pages, npages, err);
+		if (!rc && needed <= capacity)
+			break;
+		gm_drop_holds(lock);
+		kref_put(&lock->kref, gm_lock_release);
+		if (rc)
+			return ERR_PTR(rc);
+		capacity = needed;
+	}
+	trace_guestmem_lock(guest->id, gpa, last, lock->nholds, direction);
+	return lock;
+}
+
+/**
+ * gm_unlock - end a DMA lock
+ * @lock: the lock; gone afterwards
+ *
+ * Context: sleeps; no lock of the guest's held.
+ */
+void gm_unlock(struct guestmem_dma_lock *lock)
+{
+	trace_guestmem_unlock(lock->guest->id, lock->gpa, lock->last, lock->nholds,
+			      lock->direction);
+	gm_drop_holds(lock);
+	kref_put(&lock->kref, gm_lock_release);
+}
+
+static struct guestmem_dma_lock *gm_next_to_revoke(struct gm_region *region)
+{
+	struct gm_hold *hold;
+
+	lockdep_assert_held(&region->guest->locks_mutex);
+	list_for_each_entry(hold, &region->locks, node)
+		if (hold->lock->client && !hold->lock->revoked)
+			return hold->lock;
+	return NULL;
+}
+
+/**
+ * gm_revoke_clients - have all drivers that use a region stop
+ * @region: the region; removed, so that no new lock can come
+ *
+ * Context: sleeps; no lock of the guest's held.
+ */
+void gm_revoke_clients(struct gm_region *region)
+{
+	struct gm_guest *guest = region->guest;
+	struct guestmem_dma_lock *lock;
+	struct guestmem_client *client;
+
+	mutex_lock(&guest->locks_mutex);
+	while ((lock = gm_next_to_revoke(region))) {
+		client = lock->client;
+		/* guestmem_dma_map() looks without the mutex. */
+		WRITE_ONCE(lock->revoked, true);
+		kref_get(&lock->kref);
+		client->nrevoking++;
+		mutex_unlock(&guest->locks_mutex);
+
+		client->ops->revoke(client->priv, lock);
+
+		mutex_lock(&guest->locks_mutex);
+		WRITE_ONCE(client->nrevoking, client->nrevoking - 1);
+		wake_up_all(&guest->drain);
+		kref_put(&lock->kref, gm_lock_release);
+	}
+	mutex_unlock(&guest->locks_mutex);
+}
+
+/**
+ * gm_file_unlock_all - end all DMA locks of a file
+ * @file: the file; no ioctl can use it any more
+ */
+void gm_file_unlock_all(struct gm_file *file)
+{
+	struct guestmem_dma_lock *lock;
+	unsigned long handle;
+
+	xa_for_each(&file->locks, handle, lock)
+		gm_unlock(lock);
+	xa_destroy(&file->locks);
+}
+
+static int gm_check_lock(const struct guestmem_lock *arg, u64 *last, struct guestmem_error *err)
+{
+	if (arg->flags & ~(GUESTMEM_LOCK_PAGES | GUESTMEM_EXTENT_HPA))
+		return -EOPNOTSUPP;
+	if (arg->direction < GUESTMEM_DMA_TO_DEVICE ||
+	    arg->direction > GUESTMEM_DMA_BIDIRECTIONAL)
+		return -EOPNOTSUPP;
+	if (!(arg->flags & GUESTMEM_LOCK_PAGES)) {
+		if (arg->pages || arg->npages)
+			return -EOPNOTSUPP;
+		return gm_check_range(arg->gpa, arg->len, last, err);
+	}
+	if (arg->gpa || arg->len)
+		return -EOPNOTSUPP;
+	if (!arg->npages)
+		return gm_fail(err, -EINVAL, GUESTMEM_REASON_EMPTY, 0, 1, 0);
+	if (arg->npages > GUESTMEM_LOCK_MAX_PAGES)
+		return gm_fail(err, -EINVAL, GUESTMEM_REASON_TOO_LONG, 0, arg->npages,
+			       GUESTMEM_LOCK_MAX_PAGES);
+	return 0;
+}
+
+static u64 *gm_copy_pages(const struct guestmem_lock *arg, struct guestmem_error *err)
+{
+	size_t len = array_size(arg->npages, sizeof(u64));
+	u64 *pages;
+	u32 i;
+
+	pages = kvmalloc(len, GFP_KERNEL_ACCOUNT);
+	if (!pages)
+		return ERR_PTR(-ENOMEM);
+	if (copy_from_user(pages, u64_to_user_ptr(arg->pages), len)) {
+		kvfree(pages);
+		return ERR_PTR(-EFAULT);
+	}
+	for (i = 0; i < arg->npages; i++)
+		if (!IS_ALIGNED(pages[i], PAGE_SIZE)) {
+			gm_fail(err, 0, GUESTMEM_REASON_MISALIGNED, pages[i], PAGE_SIZE, 0);
+			kvfree(pages);
+			return ERR_PTR(-EINVAL);
+		}
+	return pages;
+}
+
+int gm_check_direction(u32 rights, u32 direction, struct guestmem_error *err)
+{
+	u32 need = GUESTMEM_RIGHT_LOCK;
+
+	if (direction & GUESTMEM_DMA_TO_DEVICE)
+		need |= GUESTMEM_RIGHT_READ;
+	if (direction & GUESTMEM_DMA_FROM_DEVICE)
+		need |= GUESTMEM_RIGHT_WRITE;
+	return gm_check_right(rights, need, err);
+}
+
+static int gm_lock_extents(struct gm_extents *to, struct gm_guest *guest, u64 gpa, u64 last,
+			   const u64 *pages, u32 npages, struct guestmem_error *err)
+{
+	int rc = 0;
+	u32 i;
+
+	if (!to->capacity)
+		return 0;
+	if (!pages)
+		rc = gm_extents_range(to, guest, gpa, last, err);
+	for (i = 0; !rc && i < npages; i++)
+		rc = gm_extents_range(to, guest, pages[i], pages[i] + PAGE_SIZE - 1, err);
+	return rc ?: gm_extents_finish(to, err);
+}
+
+int gm_ioctl_lock(struct gm_cmd *cmd)
+{
+	struct guestmem_lock *arg = cmd->arg;
+	struct gm_file *file = cmd->file;
+	struct guestmem_dma_lock *lock;
+	u64 gpa = arg->gpa, last;
+	struct gm_extents to;
+	u64 *pages = NULL;
+	u32 handle;
+	int rc;
+
+	arg->handle = 0;
+	rc = gm_check_lock(arg, &last, &arg->err);
+	if (rc)
+		return rc;
+	rc = gm_check_direction(file->rights, arg->direction, &arg->err);
+	if (rc)
+		return rc;
+	rc = gm_extents_init(&to, file, arg->extents, arg->nextents,
+			     arg->flags & GUESTMEM_EXTENT_HPA, &arg->err);
+	if (rc)
+		return rc;
+	if (arg->flags & GUESTMEM_LOCK_PAGES) {
+		pages = gm_copy_pages(arg, &arg->err);
+		if (IS_ERR(pages))
+			return PTR_ERR(pages);
+		gpa = pages[0];
+		last = gpa + PAGE_SIZE - 1;
+	}
+	if (atomic_inc_return(&file->nlocks) > GUESTMEM_MAX_LOCKS) {
+		rc = gm_fail(&arg->err, -ENOSPC, GUESTMEM_REASON_LIMIT, gpa,
+			     GUESTMEM_MAX_LOCKS + 1, GUESTMEM_MAX_LOCKS);
+		goto err_uncount;
+	}
+	lock = gm_lock(file->guest, NULL, gpa, last, pages, arg->npages, arg->direction,
+		       &arg->err);
+	if (IS_ERR(lock)) {
+		rc = PTR_ERR(lock);
+		goto err_uncount;
+	}
+	/* Reserved, so that nobody can guess it and unlock before it was told. */
+	rc = xa_alloc_cyclic(&file->locks, &handle, NULL, XA_LIMIT(1, U32_MAX),
+			     &file->next_handle, GFP_KERNEL_ACCOUNT);
+	if (rc < 0)
+		goto err_unlock;
+	rc = gm_lock_extents(&to, file->guest, gpa, last, pages, arg->npages, &arg->err);
+	arg->nextents = to.count;
+	if (rc)
+		goto err_erase;
+	arg->handle = handle;
+	rc = gm_cmd_respond(cmd);
+	if (rc)
+		goto err_erase;
+	xa_store(&file->locks, handle, lock, GFP_KERNEL_ACCOUNT);
+	kvfree(pages);
+	return 0;
+
+err_erase:
+	arg->handle = 0;
+	xa_erase(&file->locks, handle);
+err_unlock:
+	gm_unlock(lock);
+err_uncount:
+	atomic_dec(&file->nlocks);
+	kvfree(pages);
+	return rc;
+}
+
+int gm_ioctl_unlock(struct gm_cmd *cmd)
+{
+	struct guestmem_unlock *arg = cmd->arg;
+	struct gm_file *file = cmd->file;
+	struct guestmem_dma_lock *lock;
+
+	if (arg->flags || arg->reserved)
+		return -EOPNOTSUPP;
+	xa_lock(&file->locks);
+	lock = xa_load(&file->locks, arg->handle);
+	if (lock)
+		__xa_erase(&file->locks, arg->handle);
+	xa_unlock(&file->locks);
+	if (!lock)
+		return -ENOENT;
+	gm_unlock(lock);
+	atomic_dec(&file->nlocks);
+	return 0;
+}

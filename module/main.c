@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The door: the device node, open files and the table of ioctls.
+ *
+ * Each open makes a guest. What else the file can reach it by is in the files named
+ * after it; here is only what all of them have in common: a caller's struct is
+ * copied in once, the handler works on the copy, and the copy goes back.
+ *
+ * A handler that makes something which the caller must hear of to be able to use
+ * it (a region's id, a lock's handle) responds before it publishes, so that an
+ * answer that cannot be delivered undoes it. When a handler fails, what it left in
+ * the struct, first of all struct guestmem_error, is delivered if it can be.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/nospec.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/splice.h>
+#include <linux/uaccess.h>
+
+#include "guestmem_private.h"
+
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+static u32 gm_open_rights(struct file *filp)
+{
+	u32 rights = GUESTMEM_RIGHT_MAP | GUESTMEM_RIGHT_LOCK;
+
+	if (filp->f_mode & FMODE_READ) {
+		rights |= GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_TRANSLATE;
+		/* As for /proc/PID/pagemap: physical addresses make attacks easier. */
+		if (file_ns_capable(filp, &init_user_ns, CAP_SYS_ADMIN))
+			rights |= GUESTMEM_RIGHT_TRANSLATE_HPA;
+	}
+	if (filp->f_mode & FMODE_WRITE)
+		rights |= GUESTMEM_RIGHT_WRITE | GUESTMEM_RIGHT_MANAGE;
+	return rights;
+}
+
+static int gm_open(struct inode *inode, struct file *filp)
+{
+	struct gm_guest *guest;
+	struct gm_file *file;
+
+	file = kzalloc(sizeof(*file), GFP_KERNEL_ACCOUNT);
+	if (!file)
+		return -ENOMEM;
+	guest = gm_guest_create();
+	if (IS_ERR(guest)) {
+		kfree(file);
+		return PTR_ERR(guest);
+	}
+	file->guest = guest;
+	file->rights = gm_open_rights(filp);
+	file->next_handle = 1;
+	xa_init_flags(&file->locks, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	init_waitqueue_head(&file->poll_wait);
+	INIT_LIST_HEAD(&file->eventfds);
+	spin_lock(&guest->event_lock);
+	list_add_tail(&file->node, &guest->files);
+	spin_unlock(&guest->event_lock);
+
+	filp->private_data = file;
+	filp->f_mapping = guest->inode->i_mapping;
+	return 0;
+}
+
+static int gm_release(struct inode *inode, struct file *filp)
+{
+	struct gm_file *file = filp->private_data;
+	struct gm_guest *guest = file->guest;
+
+	spin_lock(&guest->event_lock);
+	list_del(&file->node);
+	spin_unlock(&guest->event_lock);
+	gm_file_drop_eventfds(file);
+	gm_file_unlock_all(file);
+	kfree(file);
+	gm_guest_put(guest);
+	return 0;
+}
+
+static u32 gm_features(void)
+{
+	u32 features = 0;
+
+	if (GUESTMEM_HAVE_HUGE_PFNMAP)
+		features |= GUESTMEM_FEATURE_HUGE_MAP;
+	if (gm_has_atomic16())
+		features |= GUESTMEM_FEATURE_ATOMIC16;
+	if (GUESTMEM_HAVE_PRIVATE_READONLY_PINS)
+		features |= GUESTMEM_FEATURE_PRIVATE_READONLY;
+	return features;
+}
+
+static int gm_ioctl_info(struct gm_cmd *cmd)
+{
+	struct gm_file *file = cmd->file;
+	struct gm_guest *guest = file->guest;
+	struct guestmem_info *arg = cmd->arg;
+
+	if (arg->flags)
+		return -EOPNOTSUPP;
+	gm_stale_settle(guest);
+	*arg = (struct guestmem_info) {
+		.size = arg->size,
+		.abi_version = GUESTMEM_ABI_VERSION,
+		.rights = file->rights,
+		.features = gm_features(),
+		.events = atomic_xchg(&file->events, 0),
+		.id = guest->id,
+		.pinned = (u64)atomic_long_read(&guest->npinned) << PAGE_SHIFT,
+		.table_len = gm_table_len(),
+		.page_size = PAGE_SIZE,
+		.max_regions = GUESTMEM_MAX_REGIONS,
+		.nlocks = atomic_read(&file->nlocks),
+		.max_locks = GUESTMEM_MAX_LOCKS,
+	};
+	down_read(&guest->regions_rwsem);
+	arg->generation = guest->generation;
+	arg->nregions = guest->nregions;
+	arg->last = gm_guest_last(guest);
+	up_read(&guest->regions_rwsem);
+	return gm_cmd_respond(cmd);
+}
+
+/**
+ * gm_cmd_respond - give the struct back to the caller
+ * @cmd: the ioctl
+ *
+ * Return: 0 or -EFAULT.
+ */
+int gm_cmd_respond(struct gm_cmd *cmd)
+{
+	if (copy_to_user(cmd->user, cmd->arg, min(cmd->user_size, cmd->size)))
+		return -EFAULT;
+	return 0;
+}
+
+union gm_arg {
+	struct guestmem_info info;
+	struct guestmem_region_add region_add;
+	struct guestmem_region_remove region_remove;
+	struct guestmem_region_list region_list;
+	struct guestmem_translate translate;
+	struct guestmem_lock lock;
+	struct guestmem_unlock unlock;
+	struct guestmem_fill fill;
+	struct guestmem_copy copy;
+	struct guestmem_atomic atomic;
+	struct guestmem_eventfd eventfd;
+};
+
+/**
+ * struct gm_op - an ioctl
+ * @number: as in the uAPI
+ * @size: of its struct
+ * @min_size: of its first version
+ * @err_offset: of its struct guestmem_error, 0 if it has none
+ * @execute: serves it
+ */
+struct gm_op {
+	unsigned int number;
+	u32 size;
+	u32 min_size;
+	u32 err_offset;
+	int (*execute)(struct gm_cmd *cmd);
+};
+
+#define GM_OP(_number, _struct, _last, _err, _execute)					\
+	[_IOC_NR(_number)] = {								\
+		.number = _number,							\
+		.size = sizeof(struct _struct) +					\
+			BUILD_BUG_ON_ZERO(sizeof(struct _struct) > sizeof(union gm_arg)),\
+		.min_size = offsetofend(struct _struct, _last),				\
+		.err_offset = _err,							\
+		.execute = _execute,							\
+	}
+#define GM_OP_ERR(_number, _struct, _execute)						\
+	GM_OP(_number, _struct, err, offsetof(struct _struct, err), _execute)
+
+static const struct gm_op gm_ops[] = {
+	GM_OP(GUESTMEM_INFO, guestmem_info, reserved, 0, gm_ioctl_info),
+	GM_OP_ERR(GUESTMEM_REGION_ADD, guestmem_region_add, gm_ioctl_region_add),
+	GM_OP_ERR(GUESTMEM_REGION_REMOVE, guestmem_region_remove, gm_ioctl_region_remove),
+	GM_OP_ERR(GUESTMEM_REGION_LIST, guestmem_region_list, gm_ioctl_region_list),
+	GM_OP_ERR(GUESTMEM_TRANSLATE, guestmem_translate, gm_ioctl_translate),
+	GM_OP_ERR(GUESTMEM_LOCK, guestmem_lock, gm_ioctl_lock),
+	GM_OP(GUESTMEM_UNLOCK, guestmem_unlock, reserved, 0, gm_ioctl_unlock),
+	GM_OP_ERR(GUESTMEM_FILL, guestmem_fill, gm_ioctl_fill),
+	GM_OP_ERR(GUESTMEM_COPY, guestmem_copy, gm_ioctl_copy),
+	GM_OP_ERR(GUESTMEM_ATOMIC, guestmem_atomic, gm_ioctl_atomic),
+	GM_OP(GUESTMEM_EVENTFD, guestmem_eventfd, events, 0, gm_ioctl_eventfd),
+};
+
+static long gm_ioctl(struct file *filp, unsigned int number, unsigned long user)
+{
+	union gm_arg arg;
+	struct gm_cmd cmd = {
+		.file = filp->private_data,
+		.user = (void __user *)user,
+		.arg = &arg,
+	};
+	const struct gm_op *op;
+	int rc;
+
+	if (_IOC_NR(number) >= ARRAY_SIZE(gm_ops))
+		return -ENOTTY;
+	op = &gm_ops[array_index_nospec(_IOC_NR(number), ARRAY_SIZE(gm_ops))];
+	if (op->number != number)
+		return -ENOTTY;
+	if (get_user(cmd.user_size, (u32 __user *)user))
+		return -EFAULT;
+	if (cmd.user_size < op->min_size)
+		return -EINVAL;
+	if (cmd.user_size > PAGE_SIZE)
+		return -E2BIG;
+	cmd.size = op->size;
+	rc = copy_struct_from_user(&arg, op->size, cmd.user, cmd.user_size);
+	if (rc)
+		return rc;
+	if (op->err_offset)
+		memset((void *)&arg + op->err_offset, 0, sizeof(struct guestmem_error));
+	rc = op->execute(&cmd);
+	if (rc)
+		gm_cmd_respond(&cmd);
+	return rc;
+}
+
+const struct file_operations gm_fops = {
+	.owner = THIS_MODULE,
+	.open = gm_open,
+	.release = gm_release,
+	.unlocked_ioctl = gm_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.read_iter = gm_read_iter,
+	.write_iter = gm_write_iter,
+	.splice_read = copy_splice_read,
+	.splice_write = iter_file_splice_write,
+	.llseek = gm_llseek,
+	.poll = gm_poll,
+	.mmap = gm_mmap,
+	.get_unmapped_area = thp_get_unmapped_area,
+	.show_fdinfo = gm_show_fdinfo,
+};
+
+static struct miscdevice gm_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "guestmem",
+	.nodename = "guestmem",
+	.fops = &gm_fops,
+	.mode = 0660,
+};
+
+static int __init gm_init(void)
+{
+	int rc;
+
+	rc = gm_guests_init();
+	if (rc)
+		return rc;
+	gm_debugfs_init();
+	rc = misc_register(&gm_misc);
+	if (rc)
+		goto err_guests_exit;
+	return 0;
+
+err_guests_exit:
+	gm_debugfs_exit();
+	gm_guests_exit();
+	return rc;
+}
+
+static void __exit gm_exit(void)
+{
+	misc_deregister(&gm_misc);
+	gm_debugfs_exit();
+	gm_guests_exit();
+}
+
+module_init(gm_init);
+module_exit(gm_exit);
+
+MODULE_DESCRIPTION("Guest memory: pinned, translated, mapped, locked for DMA, revocable");
+MODULE_AUTHOR("The guestmem developers");
+MODULE_LICENSE("GPL");

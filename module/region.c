@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Regions come and go.
+ *
+ * Adding: reserve the range, pin with no lock held, tell the caller, publish. Each
+ * step before the last can fail, and undoes those before it; the last cannot.
+ *
+ * Removing: with regions_rwsem held for writing the region leaves the tree and its
+ * PTEs are zapped. Readers, writers and faults work under that lock for reading,
+ * so when it is dropped none of them has the region or can find it. What is left
+ * are the DMA locks: each holds a reference, and the last one to go unpins. They
+ * are never cut short: memory that a device may still write to is not given back.
+ */
+#include <linux/slab.h>
+
+#include "guestmem_private.h"
+#include "trace.h"
+
+static void gm_region_release(struct kref *kref)
+{
+	struct gm_region *region = container_of(kref, struct gm_region, kref);
+
+	gm_stale_unwatch(region);
+	mutex_lock(&region->guest->locks_mutex);
+	list_del_init(&region->pinned_node);
+	mutex_unlock(&region->guest->locks_mutex);
+	gm_unpin(region);
+	put_pid(region->pid);
+	kfree(region);
+}
+
+/**
+ * gm_region_put - drop a reference; the last one unpins
+ * @region: the region
+ *
+ * Context: sleeps; no lock of the guest's held.
+ */
+void gm_region_put(struct gm_region *region)
+{
+	might_sleep();
+	kref_put(&region->kref, gm_region_release);
+}
+
+static struct gm_region *gm_region_alloc(struct gm_guest *guest,
+					 const struct guestmem_region_add *arg, u64 last)
+{
+	struct gm_region *region;
+
+	region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
+	if (!region)
+		return NULL;
+	kref_init(&region->kref);
+	region->guest = guest;
+	region->node.start = arg->gpa;
+	region->node.last = last;
+	INIT_LIST_HEAD(&region->pinned_node);
+	region->state = GM_REGION_RESERVED;
+	region->flags = arg->flags;
+	region->backing = arg->backing;
+	region->offset = arg->offset;
+	region->pid = get_pid(task_tgid(current));
+	INIT_LIST_HEAD(&region->locks);
+	spin_lock_init(&region->suspect_lock);
+	region->suspect_index = S64_MAX;
+	region->suspect_last = -1;
+	return region;
+}
+
+static int gm_check_region_add(const struct guestmem_region_add *arg, u64 *last,
+			       struct guestmem_error *err)
+{
+	const u64 address[] = { arg->gpa, arg->len, arg->offset };
+	u64 offset_last;
+	int i, rc;
+
+	if (arg->flags & ~GUESTMEM_REGION_READONLY || arg->reserved)
+		return -EOPNOTSUPP;
+	if (arg->backing != GUESTMEM_BACKING_USER && arg->backing != GUESTMEM_BACKING_FILE)
+		return -EOPNOTSUPP;
+	if (arg->backing == GUESTMEM_BACKING_USER && arg->fd)
+		return -EOPNOTSUPP;
+	for (i = 0; i < ARRAY_SIZE(address); i++)
+		if (!IS_ALIGNED(address[i], PAGE_SIZE))
+			return gm_fail(err, -EINVAL, GUESTMEM_REASON_MISALIGNED, address[i],
+				       PAGE_SIZE, 0);
+	rc = gm_check_range(arg->gpa, arg->len, last, err);
+	if (rc)
+		return rc;
+	rc = gm_check_range(arg->offset, arg->len, &offset_last, err);
+	if (rc)
+		return rc;
+	if (arg->len > GUESTMEM_REGION_MAX_LEN)
+		return gm_fail(err, -EINVAL, GUESTMEM_REASON_TOO_LONG, arg->gpa, arg->len,
+			       GUESTMEM_REGION_MAX_LEN);
+	return 0;
+}
+
+int gm_ioctl_region_add(struct gm_cmd *cmd)
+{
+	struct gm_guest *guest = cmd->file->guest;
+	struct guestmem_region_add *arg = cmd->arg;
+	struct gm_region *region;
+	u64 last;
+	int rc;
+
+	rc = gm_check_region_add(arg, &last, &arg->err);
+	if (rc)
+		return rc;
+	rc = gm_check_right(cmd->file->rights, GUESTMEM_RIGHT_MANAGE, &arg->err);
+	if (rc)
+		return rc;
+	region = gm_region_alloc(guest, arg, last);
+	if (!region)
+		return -ENOMEM;
+	rc = gm_guest_reserve(guest, region, &arg->err);
+	if (rc)
+		goto err_put;
+
+	if (arg->backing == GUESTMEM_BACKING_FILE)
+		rc = gm_pin_file(region, arg->fd, arg->len >> PAGE_SHIFT, &arg->err);
+	else
+		rc = gm_pin_user(region, arg->len >> PAGE_SHIFT, &arg->err);
+	if (rc)
+		goto err_unreserve;
+	arg->id = region->id;
+	rc = gm_cmd_respond(cmd);
+	if (rc)
+		goto err_unreserve;
+
+	down_write(&guest->regions_rwsem);
+	region->state = GM_REGION_LIVE;
+	region->generation = guest->generation + 1;
+	mutex_lock(&guest->locks_mutex);
+	list_add_tail(&region->pinned_node, &guest->pinned_regions);
+	mutex_unlock(&guest->locks_mutex);
+	gm_guest_changed(guest);
+	up_write(&guest->regions_rwsem);
+
+	gm_stale_start(guest);
+	gm_event(guest, GUESTMEM_EVENT_ADDED);
+	return 0;
+
+err_unreserve:
+	down_write(&guest->regions_rwsem);
+	gm_guest_unreserve(guest, region);
+	up_write(&guest->regions_rwsem);
+err_put:
+	gm_region_put(region);
+	return rc;
+}
+
+static struct gm_region *gm_region_by_id(struct gm_guest *guest, u32 id)
+{
+	struct interval_tree_node *node;
+
+	lockdep_assert_held(&guest->regions_rwsem);
+	for (node = interval_tree_iter_first(&guest->regions, 0, ULONG_MAX); node;
+	     node = interval_tree_iter_next(node, 0, ULONG_MAX)) {
+		struct gm_region *region = container_of(node, struct gm_region, node);
+
+		if (region->id == id)
+			return region;
+	}
+	return NULL;
+}
+
+/* The caller has the tree's reference when it returns 0. */
+static int gm_region_take_out(struct gm_guest *guest, struct guestmem_region_remove *arg,
+			      struct gm_region **out)
+{
+	struct gm_region *region;
+	int rc = 0;
+
+	down_write(&guest->regions_rwsem);
+	region = gm_region_by_id(guest, arg->id);
+	if (!region) {
+		rc = -ENOENT;
+		goto out_unlock;
+	}
+	if (region->state == GM_REGION_RESERVED) {
+		rc = -EBUSY;
+		goto out_unlock;
+	}
+	/* Taking a lock takes regions_rwsem: no more can come. */
+	arg->nlocks = READ_ONCE(region->nlocks);
+	if (arg->nlocks && !(arg->flags & GUESTMEM_REMOVE_FORCE)) {
+		rc = gm_fail(&arg->err, -EBUSY, GUESTMEM_REASON_LOCKED, region->node.start,
+			     arg->nlocks, 0);
+		goto out_unlock;
+	}
+	gm_guest_unreserve(guest, region);
+	gm_guest_changed(guest);
+	/*
+	 * Before the lock is dropped: a region that is added here next would else
+	 * find the PTEs of this one.
+	 */
+	gm_zap(guest, region->node.start, region->node.last);
+	*out = region;
+out_unlock:
+	up_write(&guest->regions_rwsem);
+	return rc;
+}
+
+int gm_ioctl_region_remove(struct gm_cmd *cmd)
+{
+	struct gm_guest *guest = cmd->file->guest;
+	struct guestmem_region_remove *arg = cmd->arg;
+	bool force = arg->flags & GUESTMEM_REMOVE_FORCE;
+	struct gm_region *region;
+	long timeout, left;
+	int rc;
+
+	arg->nlocks = 0;
+	if (arg->flags & ~GUESTMEM_REMOVE_FORCE || arg->reserved)
+		return -EOPNOTSUPP;
+	if (arg->timeout_ms && !force)
+		return -EOPNOTSUPP;
+	rc = gm_check_right(cmd->file->rights, GUESTMEM_RIGHT_MANAGE, &arg->err);
+	if (rc)
+		return rc;
+	rc = gm_region_take_out(guest, arg, &region);
+	if (rc)
+		return rc;
+
+	gm_revoke_clients(region);
+	gm_event(guest, force ? GUESTMEM_EVENT_REVOKED : GUESTMEM_EVENT_REMOVED);
+
+	timeout = arg->timeout_ms == GUESTMEM_REMOVE_WAIT_FOREVER ?
+		  MAX_SCHEDULE_TIMEOUT : msecs_to_jiffies(arg->timeout_ms);
+	left = wait_event_killable_timeout(guest->drain, !READ_ONCE(region->nlocks), timeout);
+	arg->nlocks = READ_ONCE(region->nlocks);
+	if (left < 0)
+		rc = -EINTR;
+	else if (arg->nlocks)
+		rc = gm_fail(&arg->err, -ETIMEDOUT, GUESTMEM_REASON_LOCKED, region->node.start,
+			     arg->nlocks, 0);
+	trace_guestmem_revoke(guest->id, region->id, region->node.start, region->node.last,
+			      arg->nlocks);
+	gm_region_put(region);
+	return rc ?: gm_cmd_respond(cmd);
+}
+
+static void gm_region_describe(struct gm_region *region, struct guestmem_region *to)
+{
+	*to = (struct guestmem_region) {
+		.gpa = region->node.start,
+		.len = region->node.last - region->node.start + 1,
+		.offset = region->offset,
+		.id = region->id,
+		.flags = region->flags,
+		.backing = region->backing,
+		.nlocks = READ_ONCE(region->nlocks),
+		.nruns = region->runs.nruns,
+		.pid = pid_vnr(region->pid),
+	};
+}
+
+/* All live regions in an array of the kernel's; user memory must not be touched under the lock. */
+static struct guestmem_region *gm_regions_snapshot(struct gm_guest *guest, u32 *count)
+{
+	struct guestmem_region *array = NULL;
+	struct gm_region *region;
+	u32 capacity, n;
+
+	for (;;) {
+		capacity = READ_ONCE(guest->nregions);
+		array = kvcalloc(max(capacity, 1U), sizeof(*array), GFP_KERNEL_ACCOUNT);
+		if (!array)
+			return ERR_PTR(-ENOMEM);
+		n = 0;
+		down_read(&guest->regions_rwsem);
+		for (region = gm_guest_next_region(guest, 0); region;
+		     region = region->node.last == U64_MAX ? NULL :
+			      gm_guest_next_region(guest, region->node.last + 1)) {
+			if (n < capacity)
+				gm_region_describe(region, &array[n]);
+			n++;
+		}
+		up_read(&guest->regions_rwsem);
+		if (n <= capacity)
+			break;
+		kvfree(array);
+	}
+	*count = n;
+	return array;
+}
+
+int gm_ioctl_region_list(struct gm_cmd *cmd)
+{
+	struct guestmem_region_list *arg = cmd->arg;
+	u32 capacity = arg->nentries, n, i;
+	struct guestmem_region *array;
+	size_t known;
+	void __user *to;
+	int rc;
+
+	if (arg->flags)
+		return -EOPNOTSUPP;
+	if (arg->entry_size < sizeof(*array) || arg->entry_size > PAGE_SIZE)
+		return -EINVAL;
+	known = sizeof(*array);
+	gm_stale_settle(cmd->file->guest);
+	array = gm_regions_snapshot(cmd->file->guest, &n);
+	if (IS_ERR(array))
+		return PTR_ERR(array);
+
+	arg->nentries = n;
+	if (n > capacity) {
+		rc = gm_fail(&arg->err, -EMSGSIZE, GUESTMEM_REASON_OUTPUT, 0, n, capacity);
+		goto out_free;
+	}
+	rc = -EFAULT;
+	to = u64_to_user_ptr(arg->entries);
+	for (i = 0; i < n; i++, to += arg->entry_size) {
+		if (copy_to_user(to, &array[i], known))
+			goto out_free;
+		if (clear_user(to + known, arg->entry_size - known))
+			goto out_free;
+	}
+	rc = gm_cmd_respond(cmd);
+out_free:
+	kvfree(array);
+	return rc;
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What an administrator sees: /proc/PID/fdinfo of an open file, and in debugfs
+ * guestmem/guests, everything that there is. Neither tells host addresses.
+ */
+#include <linux/debugfs.h>
+#include <linux/seq_file.h>
+
+#include "guestmem_private.h"
+
+static struct dentry *gm_dir;
+
+void gm_show_fdinfo(struct seq_file *seq, struct file *filp)
+{
+	struct gm_file *file = filp->private_data;
+	struct gm_guest *guest = file->guest;
+
+	down_read(&guest->regions_rwsem);
+	seq_printf(seq, "guest:\t%llu\nrights:\t%#x\nregions:\t%u\ngeneration:\t%llu\n",
+		   guest->id, file->rights, guest->nregions, guest->generation);
+	up_read(&guest->regions_rwsem);
+	seq_printf(seq, "pinned_kb:\t%lu\nlocks:\t%d\neventfds:\t%u\n",
+		   atomic_long_read(&guest->npinned) << (PAGE_SHIFT - 10),
+		   atomic_read(&file->nlocks), file->neventfds);
+}
+
+static const char *gm_backing_name(u32 backing)
+{
+	return backing == GUESTMEM_BACKING_FILE ? "file" : "user";
+}
+
+static void gm_show_lock(struct seq_file *seq, const struct guestmem_dma_lock *lock)
+{
+	seq_printf(seq, "    lock %#llx-%#llx direction %u%s%s maps %d\n", lock->gpa, lock->last,
+		   lock->direction, lock->client ? " driver" : "",
+		   lock->revoked ? " revoked" : "", atomic_read(&lock->nmaps));
+}
+
+static void gm_show_guest(struct seq_file *seq, struct gm_guest *guest)
+{
+	struct gm_region *region;
+	struct gm_hold *hold;
+
+	down_read(&guest->regions_rwsem);
+	seq_printf(seq, "guest %llu regions %u generation %llu pinned_kb %lu\n", guest->id,
+		   guest->nregions, guest->generation,
+		   atomic_long_read(&guest->npinned) << (PAGE_SHIFT - 10));
+	mutex_lock(&guest->locks_mutex);
+	list_for_each_entry(region, &guest->pinned_regions, pinned_node) {
+		seq_printf(seq, "  region %u %#lx-%#lx %s pid %d runs %u locks %u%s%s%s\n",
+			   region->id, region->node.start, region->node.last,
+			   gm_backing_name(region->backing),
+			   pid_vnr(region->pid), region->runs.nruns,
+			   region->nlocks,
+			   region->flags & GUESTMEM_REGION_READONLY ? " readonly" : "",
+			   region->flags & GUESTMEM_REGION_STALE ? " stale" : "",
+			   region->state == GM_REGION_REMOVED ? " revoked" : "");
+		list_for_each_entry(hold, &region->locks, node)
+			gm_show_lock(seq, hold->lock);
+	}
+	mutex_unlock(&guest->locks_mutex);
+	up_read(&guest->regions_rwsem);
+}
+
+static int guests_show(struct seq_file *seq, void *unused)
+{
+	gm_guests_show(seq, gm_show_guest);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(guests);
+
+void gm_debugfs_init(void)
+{
+	gm_dir = debugfs_create_dir("guestmem", NULL);
+	debugfs_create_file("guests", 0400, gm_dir, NULL, &guests_fops);
+	debugfs_create_u32("batch_pages", 0600, gm_dir, &gm_batch_pages);
+}
+
+void gm_debugfs_exit(void)
+{
+	debugfs_remove(gm_dir);
+}

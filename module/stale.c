@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Stale regions: has the process moved its pages away?
+ *
+ * A pin keeps the page, not the process' mapping of it. After MADV_DONTNEED,
+ * munmap or a hole punched in the file, process and guest look at different pages,
+ * and nothing is wrong but that nobody knows. An interval notifier over the user
+ * addresses knows: it flags the region and raises an event. It never unpins.
+ *
+ * An unmap is certain. An invalidation is only a suspicion: reclaim, compaction,
+ * the splitting of a huge page and copy-on-write by our own pin cause one too, and
+ * leave the pinned page where it was or bring it back. So the notifier notes the
+ * suspect pages and a work item looks, one page at a time:
+ *  - a page is mapped there: the region is stale if it is another one;
+ *  - none is: an anonymous page is gone unless the swap cache still leads to it,
+ *    a file's unless the file still has it.
+ * The second answer may be too early (a page of a file is first unmapped and then
+ * dropped from it): such a page stays suspect, and is looked at again a few times,
+ * then at the next event or when somebody asks.
+ *
+ * The look never faults a page in: that would undo the discard that it looks for,
+ * and could wait for user space.
+ */
+#include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+
+#include "guestmem_private.h"
+
+/* After the first look: 0.1 s later, then each time twice as long, in all 6.3 s. */
+#define GM_STALE_DELAY	(HZ / 10)
+#define GM_STALE_TRIES	6
+
+static void gm_stale_look(struct gm_guest *guest, unsigned long delay)
+{
+	mod_delayed_work(system_unbound_wq, &guest->stale_work, delay);
+}
+
+static bool gm_stale_invalidate(struct mmu_interval_notifier *notifier,
+				const struct mmu_notifier_range *range, unsigned long seq)
+{
+	struct gm_region *region = container_of(notifier, struct gm_region, notifier);
+	unsigned long base = region->offset;
+	unsigned long start, end;
+
+	mmu_interval_set_seq(notifier, seq);
+	/* When the process ends its memory is the guest's alone: nothing diverges. */
+	if (range->event == MMU_NOTIFY_RELEASE || !atomic_read(&range->mm->mm_users))
+		return true;
+	if (range->event != MMU_NOTIFY_UNMAP && range->event != MMU_NOTIFY_CLEAR)
+		return true;
+
+	start = max(range->start, base);
+	end = min(range->end, notifier->interval_tree.last + 1);
+	spin_lock(&region->suspect_lock);
+	if (range->event == MMU_NOTIFY_UNMAP)
+		region->unmapped = true;
+	region->suspect_index = min_t(s64, region->suspect_index, (start - base) >> PAGE_SHIFT);
+	region->suspect_last = max_t(s64, region->suspect_last,
+				     ((end - base) >> PAGE_SHIFT) - 1);
+	spin_unlock(&region->suspect_lock);
+
+	/*
+	 * Before it is live its pages are not settled; gm_stale_start() looks then.
+	 * Pairs with the barriers of queueing the work there: either it sees the
+	 * suspicion, or this sees that the region is live.
+	 */
+	smp_mb();
+	if (READ_ONCE(region->state) != GM_REGION_RESERVED) {
+		WRITE_ONCE(region->guest->stale_tries, 0);
+		gm_stale_look(region->guest, 0);
+	}
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops gm_stale_ops = {
+	.invalidate = gm_stale_invalidate,
+};
+
+/**
+ * gm_stale_watch - begin to watch the user addresses of a region
+ * @region: the region; its offset is the address
+ * @len: bytes
+ *
+ * Context: process context of the process whose addresses they are.
+ * Return: 0 or -errno. Undone by gm_stale_unwatch().
+ */
+int gm_stale_watch(struct gm_region *region, u64 len)
+{
+	int rc;
+
+	rc = mmu_interval_notifier_insert(&region->notifier, current->mm, region->offset, len,
+					  &gm_stale_ops);
+	if (rc)
+		region->notifier.mm = NULL;
+	return rc;
+}
+
+/**
+ * gm_stale_unwatch - stop watching
+ * @region: the region; may never have been watched
+ *
+ * Context: sleeps. After it no notifier call is running, nor will one begin.
+ */
+void gm_stale_unwatch(struct gm_region *region)
+{
+	if (region->notifier.mm)
+		mmu_interval_notifier_remove(&region->notifier);
+}
+
+enum gm_verdict { GM_SAME, GM_MAYBE, GM_STALE };
+
+static bool gm_stale_mapped(struct mm_struct *mm, unsigned long address, u64 pfn,
+			    enum gm_verdict *verdict)
+{
+	struct page *page;
+
+	if (gm_get_user_page(mm, address, FOLL_NOFAULT, &page) != 1)
+		return false;
+	*verdict = page_to_pfn(page) == pfn ? GM_SAME : GM_STALE;
+	put_page(page);
+	return true;
+}
+
+static enum gm_verdict gm_stale_page(struct gm_region *region, struct mm_struct *mm, u32 index)
+{
+	unsigned long address = region->offset + ((unsigned long)index << PAGE_SHIFT);
+	const struct gm_run *run;
+	enum gm_verdict verdict;
+	struct folio *folio;
+	u64 pfn;
+
+	run = &region->runs.run[gm_runs_find(&region->runs, index, 0)];
+	pfn = run->pfn + (index - run->index);
+	if (gm_stale_mapped(mm, address, pfn, &verdict))
+		return verdict;
+
+	/* Under the folio lock no migration has unmapped it for the moment. */
+	folio = page_folio(pfn_to_page(pfn));
+	if (!folio_trylock(folio))
+		return GM_MAYBE;
+	if (!gm_stale_mapped(mm, address, pfn, &verdict)) {
+		bool found = folio_test_swapcache(folio) ||
+			     (!folio_test_anon(folio) && folio->mapping);
+
+		verdict = found ? GM_MAYBE : GM_STALE;
+	}
+	folio_unlock(folio);
+	return verdict;
+}
+
+static enum gm_verdict gm_stale_pages(struct gm_region *region, u32 index, u32 last)
+{
+	enum gm_verdict verdict = GM_SAME, page;
+	struct mm_struct *mm = region->mm;
+	u32 n;
+
+	/* Gone in the meantime: see gm_stale_invalidate(). */
+	if (!mmget_not_zero(mm))
+		return GM_SAME;
+	while (index <= last && verdict != GM_STALE) {
+		mmap_read_lock(mm);
+		for (n = 0; n < 512 && index <= last && verdict != GM_STALE; n++, index++) {
+			page = gm_stale_page(region, mm, index);
+			verdict = max(verdict, page);
+		}
+		mmap_read_unlock(mm);
+		cond_resched();
+	}
+	mmput_async(mm);
+	return verdict;
+}
+
+/* What is suspect, taken over: what the notifier notes from now on is a new suspicion. */
+static bool gm_take_suspicion(struct gm_region *region, s64 *index, s64 *last, bool *unmapped)
+{
+	bool suspect;
+
+	spin_lock(&region->suspect_lock);
+	suspect = region->unmapped || region->suspect_index <= region->suspect_last;
+	*index = region->suspect_index;
+	*last = region->suspect_last;
+	*unmapped = region->unmapped;
+	region->suspect_index = S64_MAX;
+	region->suspect_last = -1;
+	region->unmapped = false;
+	spin_unlock(&region->suspect_lock);
+	return suspect;
+}
+
+static void gm_give_suspicion_back(struct gm_region *region, s64 index, s64 last)
+{
+	spin_lock(&region->suspect_lock);
+	region->suspect_index = min(region->suspect_index, index);
+	region->suspect_last = max(region->suspect_last, last);
+	spin_unlock(&region->suspect_lock);
+}
+
+static void gm_flag_stale(struct gm_region *region)
+{
+	struct gm_guest *guest = region->guest;
+	bool news;
+
+	down_write(&guest->regions_rwsem);
+	news = region->state == GM_REGION_LIVE && !(region->flags & GUESTMEM_REGION_STALE);
+	if (news) {
+		region->flags |= GUESTMEM_REGION_STALE;
+		gm_guest_changed(guest);
+	}
+	up_write(&guest->regions_rwsem);
+	if (news)
+		gm_event(guest, GUESTMEM_EVENT_STALE);
+}
+
+/* Returns with a reference; regions that are known to be stale need no look. */
+static struct gm_region *gm_next_suspect(struct gm_guest *guest, u64 gpa)
+{
+	struct gm_region *region;
+
+	down_read(&guest->regions_rwsem);
+	for (region = gm_guest_next_region(guest, gpa); region;
+	     region = region->node.last == U64_MAX ? NULL :
+		      gm_guest_next_region(guest, region->node.last + 1)) {
+		if (region->flags & GUESTMEM_REGION_STALE || !region->notifier.mm)
+			continue;
+		if (READ_ONCE(region->unmapped) ||
+		    READ_ONCE(region->suspect_index) <= READ_ONCE(region->suspect_last)) {
+			kref_get(&region->kref);
+			break;
+		}
+	}
+	up_read(&guest->regions_rwsem);
+	return region;
+}
+
+void gm_stale_work(struct work_struct *work)
+{
+	struct gm_guest *guest = container_of(to_delayed_work(work), struct gm_guest, stale_work);
+	struct gm_region *region;
+	bool again = false, unmapped;
+	s64 index, last;
+	u64 gpa = 0;
+
+	while ((region = gm_next_suspect(guest, gpa))) {
+		gpa = region->node.last;
+		if (gm_take_suspicion(region, &index, &last, &unmapped)) {
+			enum gm_verdict verdict = GM_STALE;
+
+			if (!unmapped)
+				verdict = gm_stale_pages(region, index, last);
+			if (verdict == GM_STALE)
+				gm_flag_stale(region);
+			if (verdict == GM_MAYBE) {
+				gm_give_suspicion_back(region, index, last);
+				again = true;
+			}
+		}
+		gm_region_put(region);
+		if (gpa++ == U64_MAX)
+			break;
+	}
+	if (again && guest->stale_tries < GM_STALE_TRIES)
+		queue_delayed_work(system_unbound_wq, &guest->stale_work,
+				   GM_STALE_DELAY << guest->stale_tries++);
+}
+
+/**
+ * gm_stale_start - look at what became suspect while a region was pinned
+ * @guest: the guest, with the region live in it
+ */
+void gm_stale_start(struct gm_guest *guest)
+{
+	WRITE_ONCE(guest->stale_tries, 0);
+	gm_stale_look(guest, 0);
+}
+
+/**
+ * gm_stale_settle - have all suspicions up to now looked at
+ * @guest: the guest
+ *
+ * Context: sleeps; no lock of the guest's held.
+ */
+void gm_stale_settle(struct gm_guest *guest)
+{
+	struct gm_region *region = gm_next_suspect(guest, 0);
+
+	if (region) {
+		gm_region_put(region);
+		gm_stale_look(guest, 0);
+	}
+	/* Also if there is none: the work may just have taken it over. */
+	flush_delayed_work(&guest->stale_work);
+}

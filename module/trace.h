@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Tracepoints: /sys/kernel/tracing/events/guestmem. Guest-physical addresses only.
+ */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM guestmem
+
+#if !defined(_GUESTMEM_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define _GUESTMEM_TRACE_H
+
+#include <linux/tracepoint.h>
+
+DECLARE_EVENT_CLASS(guestmem_region_class,
+	TP_PROTO(u64 guest, u32 region, u64 gpa, u64 last, u32 count, int rc),
+	TP_ARGS(guest, region, gpa, last, count, rc),
+	TP_STRUCT__entry(
+		__field(u64, guest)
+		__field(u64, gpa)
+		__field(u64, last)
+		__field(u32, region)
+		__field(u32, count)
+		__field(int, rc)
+	),
+	TP_fast_assign(
+		__entry->guest = guest;
+		__entry->gpa = gpa;
+		__entry->last = last;
+		__entry->region = region;
+		__entry->count = count;
+		__entry->rc = rc;
+	),
+	TP_printk("guest=%llu region=%u gpa=%#llx-%#llx runs=%u rc=%d", __entry->guest,
+		  __entry->region, __entry->gpa, __entry->last, __entry->count, __entry->rc)
+);
+
+DEFINE_EVENT(guestmem_region_class, guestmem_pin,
+	TP_PROTO(u64 guest, u32 region, u64 gpa, u64 last, u32 count, int rc),
+	TP_ARGS(guest, region, gpa, last, count, rc));
+
+DEFINE_EVENT(guestmem_region_class, guestmem_unpin,
+	TP_PROTO(u64 guest, u32 region, u64 gpa, u64 last, u32 count, int rc),
+	TP_ARGS(guest, region, gpa, last, count, rc));
+
+TRACE_EVENT(guestmem_revoke,
+	TP_PROTO(u64 guest, u32 region, u64 gpa, u64 last, u32 nlocks),
+	TP_ARGS(guest, region, gpa, last, nlocks),
+	TP_STRUCT__entry(
+		__field(u64, guest)
+		__field(u64, gpa)
+		__field(u64, last)
+		__field(u32, region)
+		__field(u32, nlocks)
+	),
+	TP_fast_assign(
+		__entry->guest = guest;
+		__entry->gpa = gpa;
+		__entry->last = last;
+		__entry->region = region;
+		__entry->nlocks = nlocks;
+	),
+	TP_printk("guest=%llu region=%u gpa=%#llx-%#llx locks=%u", __entry->guest,
+		  __entry->region, __entry->gpa, __entry->last, __entry->nlocks)
+);
+
+TRACE_EVENT(guestmem_translate,
+	TP_PROTO(u64 guest, u64 gpa, u64 last, u32 nextents, int rc),
+	TP_ARGS(guest, gpa, last, nextents, rc),
+	TP_STRUCT__entry(
+		__field(u64, guest)
+		__field(u64, gpa)
+		__field(u64, last)
+		__field(u32, nextents)
+		__field(int, rc)
+	),
+	TP_fast_assign(
+		__entry->guest = guest;
+		__entry->gpa = gpa;
+		__entry->last = last;
+		__entry->nextents = nextents;
+		__entry->rc = rc;
+	),
+	TP_printk("guest=%llu gpa=%#llx-%#llx extents=%u rc=%d", __entry->guest, __entry->gpa,
+		  __entry->last, __entry->nextents, __entry->rc)
+);
+
+DECLARE_EVENT_CLASS(guestmem_lock_class,
+	TP_PROTO(u64 guest, u64 gpa, u64 last, u32 nregions, u32 direction),
+	TP_ARGS(guest, gpa, last, nregions, direction),
+	TP_STRUCT__entry(
+		__field(u64, guest)
+		__field(u64, gpa)
+		__field(u64, last)
+		__field(u32, nregions)
+		__field(u32, direction)
+	),
+	TP_fast_assign(
+		__entry->guest = guest;
+		__entry->gpa = gpa;
+		__entry->last = last;
+		__entry->nregions = nregions;
+		__entry->direction = direction;
+	),
+	TP_printk("guest=%llu gpa=%#llx-%#llx regions=%u direction=%u", __entry->guest,
+		  __entry->gpa, __entry->last, __entry->nregions, __entry->direction)
+);
+
+DEFINE_EVENT(guestmem_lock_class, guestmem_lock,
+	TP_PROTO(u64 guest, u64 gpa, u64 last, u32 nregions, u32 direction),
+	TP_ARGS(guest, gpa, last, nregions, direction));
+
+DEFINE_EVENT(guestmem_lock_class, guestmem_unlock,
+	TP_PROTO(u64 guest, u64 gpa, u64 last, u32 nregions, u32 direction),
+	TP_ARGS(guest, gpa, last, nregions, direction));
+
+TRACE_EVENT(guestmem_fault,
+	TP_PROTO(u64 guest, u64 gpa, u32 order, bool write, u32 result),
+	TP_ARGS(guest, gpa, order, write, result),
+	TP_STRUCT__entry(
+		__field(u64, guest)
+		__field(u64, gpa)
+		__field(u32, order)
+		__field(bool, write)
+		__field(u32, result)
+	),
+	TP_fast_assign(
+		__entry->guest = guest;
+		__entry->gpa = gpa;
+		__entry->order = order;
+		__entry->write = write;
+		__entry->result = result;
+	),
+	TP_printk("guest=%llu gpa=%#llx order=%u write=%d result=%#x", __entry->guest,
+		  __entry->gpa, __entry->order, __entry->write,
+		  __entry->result)
+);
+
+#endif /* _GUESTMEM_TRACE_H */
+
+#undef TRACE_INCLUDE_PATH
+#define TRACE_INCLUDE_PATH .
+#undef TRACE_INCLUDE_FILE
+#define TRACE_INCLUDE_FILE trace
+#include <trace/define_trace.h>

@@ -1,0 +1,617 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * The ABI of /dev/guestmem, the only header that the module and user space share.
+ *
+ * An open /dev/guestmem is one guest: a sparse guest-physical address space made
+ * of pinned regions. Who holds the file can reach the guest by guest-physical
+ * address (GPA): with read(2), write(2) and mmap(2) at offset = GPA, and with the
+ * ioctls below.
+ *
+ * Every ioctl takes a pointer to a struct that starts with its own size, as the
+ * caller knows it. A shorter, older struct is completed with zeros; a longer,
+ * newer one is accepted if all that the kernel does not know is zero (else
+ * E2BIG). One smaller than the first version of the struct is EINVAL. Flags and
+ * values that the kernel does not know, and reserved fields that are not zero,
+ * are EOPNOTSUPP. A field marked [out] is written by the kernel and ignored on
+ * input. All layouts are the same for 32-bit and 64-bit callers.
+ *
+ * All addresses and lengths are in bytes. A range is (start, len); its last byte
+ * may be 2^64 - 1.
+ *
+ * One errno has one meaning:
+ *
+ *	EACCES		the file lacks the right, or the region the permission
+ *	EBADF		no such file descriptor, or not of the kind that is needed
+ *	EBUSY		locked, or being set up or taken down
+ *	EEXIST		overlaps what is there
+ *	E2BIG		the struct is longer than known, and its tail is not zero
+ *	EFAULT		a user pointer, or user memory to be pinned, is not accessible
+ *	EHWPOISON	the memory has a hardware error
+ *	EINTR		a fatal signal came; nothing was changed
+ *	EINVAL		misaligned, empty or malformed
+ *	EMSGSIZE	the output array is too small; how much is needed is told
+ *	ENOENT		no such region or handle
+ *	ENOMEM		out of memory, or the memlock limit (guestmem_error says which)
+ *	ENOSPC		too many regions, locks or eventfds
+ *	ENOTTY		no such ioctl
+ *	ENXIO		a hole: no region there
+ *	EOPNOTSUPP	unknown flag or value, or not possible with this memory
+ *	EOVERFLOW	start + len - 1 is more than 2^64 - 1
+ *	EPERM		a privilege is missing
+ *	ETIMEDOUT	it was revoked, but not all DMA locks were released in time
+ */
+#ifndef _UAPI_LINUX_GUESTMEM_H
+#define _UAPI_LINUX_GUESTMEM_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define GUESTMEM_ABI_VERSION	1
+
+/*
+ * mmap(2): offset = GPA, MAP_SHARED only. Offsets with bit 63 set are no GPAs:
+ * at this one lies the translation table (struct guestmem_table), read-only.
+ * Regions at or above 2^63 are reached by ioctl only.
+ */
+#define GUESTMEM_MMAP_TABLE	0x8000000000000000ULL
+
+/**
+ * enum guestmem_reason - why an ioctl failed, and what the other fields of
+ * struct guestmem_error mean
+ * @GUESTMEM_REASON_NONE: errno says it all
+ * @GUESTMEM_REASON_WRAPS: @addr + @need - 1 is more than @limit
+ * @GUESTMEM_REASON_MISALIGNED: @addr is not a multiple of @need
+ * @GUESTMEM_REASON_EMPTY: the range has no byte or the list no entry
+ * @GUESTMEM_REASON_TOO_LONG: @need bytes or entries were given, @limit is most
+ * @GUESTMEM_REASON_HOLE: no region at GPA @addr
+ * @GUESTMEM_REASON_OVERLAP: the range at @addr overlaps; of regions, @need is the
+ *	id of the one that is there
+ * @GUESTMEM_REASON_READONLY: the region at GPA @addr, or its backing, is
+ *	read-only
+ * @GUESTMEM_REASON_RIGHT: the file lacks the GUESTMEM_RIGHT_* in @need, it has
+ *	those in @limit
+ * @GUESTMEM_REASON_MEMLOCK: with this, @need bytes would be locked, RLIMIT_MEMLOCK
+ *	is @limit bytes: raise it, or use CAP_IPC_LOCK
+ * @GUESTMEM_REASON_LIMIT: there would be @need objects, @limit is the most
+ * @GUESTMEM_REASON_UNMAPPED: no accessible memory at user address (or file
+ *	offset) @addr
+ * @GUESTMEM_REASON_END_OF_FILE: the file must have @need bytes, it has @limit
+ * @GUESTMEM_REASON_DEVICE_MEMORY: at user address @addr there is device or other
+ *	memory without pages that can be pinned
+ * @GUESTMEM_REASON_WRITEBACK: at user address (or file offset) @addr is a shared
+ *	file of a file system with writeback, which does not support writing
+ *	through pinned pages; use memfd, tmpfs or hugetlbfs
+ * @GUESTMEM_REASON_FILE_TYPE: not a file of tmpfs (memfd) or hugetlbfs
+ * @GUESTMEM_REASON_PRIVATE_READONLY: at user address @addr is a private read-only
+ *	mapping; this kernel cannot keep a pin of it coherent
+ * @GUESTMEM_REASON_LOCKED: @need DMA locks hold the region at GPA @addr
+ * @GUESTMEM_REASON_POISONED: hardware error in the page of GPA @addr
+ * @GUESTMEM_REASON_OUTPUT: the output array needs @need entries, it has @limit
+ */
+enum guestmem_reason {
+	GUESTMEM_REASON_NONE = 0,
+	GUESTMEM_REASON_WRAPS = 1,
+	GUESTMEM_REASON_MISALIGNED = 2,
+	GUESTMEM_REASON_EMPTY = 3,
+	GUESTMEM_REASON_TOO_LONG = 4,
+	GUESTMEM_REASON_HOLE = 5,
+	GUESTMEM_REASON_OVERLAP = 6,
+	GUESTMEM_REASON_READONLY = 7,
+	GUESTMEM_REASON_RIGHT = 8,
+	GUESTMEM_REASON_MEMLOCK = 9,
+	GUESTMEM_REASON_LIMIT = 10,
+	GUESTMEM_REASON_UNMAPPED = 11,
+	GUESTMEM_REASON_END_OF_FILE = 12,
+	GUESTMEM_REASON_DEVICE_MEMORY = 13,
+	GUESTMEM_REASON_WRITEBACK = 14,
+	GUESTMEM_REASON_FILE_TYPE = 15,
+	GUESTMEM_REASON_PRIVATE_READONLY = 16,
+	GUESTMEM_REASON_LOCKED = 17,
+	GUESTMEM_REASON_POISONED = 18,
+	GUESTMEM_REASON_OUTPUT = 19
+};
+
+/**
+ * struct guestmem_error - what was wrong, for a program to act on or to print
+ * @reason: enum guestmem_reason
+ * @reserved: 0
+ * @addr: see the reason
+ * @need: see the reason
+ * @limit: see the reason
+ *
+ * Written when the ioctl fails for what the caller asked (not when the struct
+ * itself could not be read or is malformed); all zero when it succeeds.
+ */
+struct guestmem_error {
+	__u32 reason;
+	__u32 reserved;
+	__aligned_u64 addr;
+	__aligned_u64 need;
+	__aligned_u64 limit;
+};
+
+/*
+ * Rights of an open file. The first open of the device gives all of them, but
+ * for WRITE and MANAGE to one that is not open for writing, READ and TRANSLATE to
+ * one that is not open for reading, and TRANSLATE_HPA to an opener without
+ * CAP_SYS_ADMIN.
+ */
+#define GUESTMEM_RIGHT_READ		(1U << 0)	/* read, map for reading */
+#define GUESTMEM_RIGHT_WRITE		(1U << 1)	/* write, map for writing */
+#define GUESTMEM_RIGHT_MAP		(1U << 2)	/* mmap */
+#define GUESTMEM_RIGHT_LOCK		(1U << 3)	/* DMA locks */
+#define GUESTMEM_RIGHT_TRANSLATE	(1U << 4)	/* TRANSLATE */
+#define GUESTMEM_RIGHT_TRANSLATE_HPA	(1U << 5)	/* host-physical addresses */
+#define GUESTMEM_RIGHT_MANAGE		(1U << 6)	/* add and remove regions */
+
+/* What changed; bits of guestmem_info.events and guestmem_eventfd.events. */
+#define GUESTMEM_EVENT_ADDED	(1U << 0)	/* a region was added */
+#define GUESTMEM_EVENT_REMOVED	(1U << 1)	/* one that nobody had locked was removed */
+#define GUESTMEM_EVENT_REVOKED	(1U << 2)	/* a region was removed with FORCE */
+#define GUESTMEM_EVENT_STALE	(1U << 3)	/* see GUESTMEM_REGION_STALE */
+
+/* Features; bits of guestmem_info.features. */
+#define GUESTMEM_FEATURE_HUGE_MAP	(1U << 0)	/* mmap uses 2 MiB entries */
+#define GUESTMEM_FEATURE_ATOMIC16	(1U << 1)	/* ATOMIC of 16 bytes */
+#define GUESTMEM_FEATURE_PRIVATE_READONLY (1U << 2)	/* private read-only memory can be pinned */
+
+/**
+ * struct guestmem_info - ioctl(GUESTMEM_INFO)
+ * @size: sizeof(struct guestmem_info)
+ * @flags: must be 0
+ * @abi_version: [out] GUESTMEM_ABI_VERSION of the module
+ * @rights: [out] GUESTMEM_RIGHT_* of this file
+ * @features: [out] GUESTMEM_FEATURE_*
+ * @events: [out] GUESTMEM_EVENT_* since this file last asked; asking clears them,
+ *	and with them the EPOLLPRI of poll(2)
+ * @id: [out] the guest's number; unique until the module is unloaded
+ * @generation: [out] grows with each change of the regions
+ * @pinned: [out] bytes pinned, revoked regions that DMA locks still hold included
+ * @last: [out] last GPA of the highest region; 0 if there is none
+ * @table_len: [out] bytes to map at GUESTMEM_MMAP_TABLE
+ * @page_size: [out] granule of regions and mappings
+ * @nregions: [out] regions
+ * @max_regions: [out] the most there can be
+ * @nlocks: [out] DMA locks of this file
+ * @max_locks: [out] the most that one file can have
+ * @reserved: [out] 0
+ */
+struct guestmem_info {
+	__u32 size;
+	__u32 flags;
+	__u32 abi_version;
+	__u32 rights;
+	__u32 features;
+	__u32 events;
+	__aligned_u64 id;
+	__aligned_u64 generation;
+	__aligned_u64 pinned;
+	__aligned_u64 last;
+	__aligned_u64 table_len;
+	__u32 page_size;
+	__u32 nregions;
+	__u32 max_regions;
+	__u32 nlocks;
+	__u32 max_locks;
+	__u32 reserved;
+};
+
+/* Where a region's pages come from. */
+#define GUESTMEM_BACKING_USER	1	/* memory of the calling process */
+#define GUESTMEM_BACKING_FILE	2	/* memfd, tmpfs or hugetlbfs file */
+
+/* Flags of a region. READONLY is given; the others are told. */
+#define GUESTMEM_REGION_READONLY	(1U << 0)	/* no write by any way */
+#define GUESTMEM_REGION_STALE		(1U << 1)	/* the process has other pages there now */
+
+#define GUESTMEM_REGION_MAX_LEN		(1ULL << 43)
+
+/**
+ * struct guestmem_region_add - ioctl(GUESTMEM_REGION_ADD): pin memory and put it
+ * into the guest
+ * @size: sizeof(struct guestmem_region_add)
+ * @flags: GUESTMEM_REGION_READONLY or 0
+ * @backing: GUESTMEM_BACKING_*
+ * @fd: FILE: the file; open for writing unless READONLY. USER: must be 0
+ * @gpa: first address of the region; page-aligned
+ * @len: multiple of the page size; at most GUESTMEM_REGION_MAX_LEN
+ * @offset: USER: address in the calling process; FILE: offset. Page-aligned
+ * @id: [out] the region's number; never used again in this guest
+ * @reserved: must be 0
+ * @err: [out]
+ *
+ * Needs GUESTMEM_RIGHT_MANAGE. The pages are faulted in, and stay pinned until
+ * the region is removed or the guest ends, whatever becomes of the process.
+ * Charged to the caller's RLIMIT_MEMLOCK unless it has CAP_IPC_LOCK. On failure
+ * nothing is pinned, charged or changed.
+ *
+ * EEXIST overlaps a region; ENOMEM; ENOSPC too many regions; EFAULT memory that
+ * cannot be accessed, or not written to; EACCES the file is not open for what is
+ * needed; EBADF; EOPNOTSUPP memory that cannot be pinned; EINTR; EHWPOISON.
+ */
+struct guestmem_region_add {
+	__u32 size;
+	__u32 flags;
+	__u32 backing;
+	__s32 fd;
+	__aligned_u64 gpa;
+	__aligned_u64 len;
+	__aligned_u64 offset;
+	__u32 id;
+	__u32 reserved;
+	struct guestmem_error err;
+};
+
+#define GUESTMEM_REMOVE_FORCE		(1U << 0)
+#define GUESTMEM_REMOVE_WAIT_FOREVER	0xffffffffU
+
+/**
+ * struct guestmem_region_remove - ioctl(GUESTMEM_REGION_REMOVE)
+ * @size: sizeof(struct guestmem_region_remove)
+ * @flags: GUESTMEM_REMOVE_FORCE or 0
+ * @id: the region
+ * @timeout_ms: with FORCE, how long to wait for DMA locks to be released
+ * @nlocks: [out] DMA locks that still hold the pages
+ * @reserved: must be 0
+ * @err: [out]
+ *
+ * Needs GUESTMEM_RIGHT_MANAGE. Without FORCE, a region that is DMA-locked stays
+ * (EBUSY). With FORCE the region is revoked: when the call returns, whether with
+ * 0, ETIMEDOUT or EINTR, no access by any file or mapping reaches it any more,
+ * its addresses are free, and in-kernel drivers have stopped their devices. Its
+ * pages stay pinned, and charged, until the last DMA lock on it is released.
+ * Mappings of it give SIGBUS until another region is added there.
+ *
+ * ENOENT no such region; EBUSY; ETIMEDOUT.
+ */
+struct guestmem_region_remove {
+	__u32 size;
+	__u32 flags;
+	__u32 id;
+	__u32 timeout_ms;
+	__u32 nlocks;
+	__u32 reserved;
+	struct guestmem_error err;
+};
+
+/**
+ * struct guestmem_region - what REGION_LIST tells of a region
+ * @gpa: first address
+ * @len: bytes
+ * @offset: as given to REGION_ADD
+ * @id: the region's number
+ * @flags: GUESTMEM_REGION_*
+ * @backing: GUESTMEM_BACKING_*
+ * @nlocks: DMA locks that hold it
+ * @nruns: physically contiguous pieces that it is made of
+ * @pid: process that added it, as numbered in the caller's pid namespace; 0 if
+ *	it is not visible there
+ */
+struct guestmem_region {
+	__aligned_u64 gpa;
+	__aligned_u64 len;
+	__aligned_u64 offset;
+	__u32 id;
+	__u32 flags;
+	__u32 backing;
+	__u32 nlocks;
+	__u32 nruns;
+	__u32 pid;
+};
+
+/**
+ * struct guestmem_region_list - ioctl(GUESTMEM_REGION_LIST): the regions by GPA
+ * @size: sizeof(struct guestmem_region_list)
+ * @flags: must be 0
+ * @entries: pointer to an array of struct guestmem_region
+ * @entry_size: sizeof(struct guestmem_region); what the kernel does not know of it
+ *	is set to 0
+ * @nentries: capacity of the array; [out] regions there are
+ * @err: [out]
+ *
+ * EMSGSIZE if there are more than fit: nothing was written but @nentries.
+ */
+struct guestmem_region_list {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 entries;
+	__u32 entry_size;
+	__u32 nentries;
+	struct guestmem_error err;
+};
+
+/**
+ * struct guestmem_range - a range to translate
+ * @gpa: first address; any alignment
+ * @len: bytes; not 0
+ */
+struct guestmem_range {
+	__aligned_u64 gpa;
+	__aligned_u64 len;
+};
+
+/**
+ * struct guestmem_extent - a physically contiguous piece of a range, as long as
+ * the range, the region and the physical contiguity allow
+ * @gpa: first address
+ * @len: bytes
+ * @hpa: host-physical address if it was asked for, else 0
+ * @region_id: the region it lies in
+ * @flags: GUESTMEM_REGION_* of the region
+ */
+struct guestmem_extent {
+	__aligned_u64 gpa;
+	__aligned_u64 len;
+	__aligned_u64 hpa;
+	__u32 region_id;
+	__u32 flags;
+};
+
+/* Also give host-physical addresses; for TRANSLATE and LOCK. */
+#define GUESTMEM_EXTENT_HPA	(1U << 0)
+
+/**
+ * struct guestmem_translate - ioctl(GUESTMEM_TRANSLATE): ranges to extents
+ * @size: sizeof(struct guestmem_translate)
+ * @flags: GUESTMEM_EXTENT_HPA or 0
+ * @ranges: pointer to an array of struct guestmem_range
+ * @extents: pointer to an array of struct guestmem_extent
+ * @nranges: ranges in the array
+ * @nextents: capacity of the array; [out] extents written, or with EMSGSIZE the
+ *	number that is needed
+ * @err: [out]
+ *
+ * Needs GUESTMEM_RIGHT_TRANSLATE. Each range gives its extents in turn, without
+ * gaps. A translation is a hint: it is valid until the region is removed; LOCK
+ * to keep it. HPA takes GUESTMEM_RIGHT_TRANSLATE_HPA (EPERM), and gives an
+ * address that a device can use only where no IOMMU translates.
+ *
+ * ENXIO a hole: @nextents extents before it were written; EMSGSIZE; EINVAL;
+ * EOVERFLOW.
+ */
+struct guestmem_translate {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 ranges;
+	__aligned_u64 extents;
+	__u32 nranges;
+	__u32 nextents;
+	struct guestmem_error err;
+};
+
+/* What the device does with the memory. */
+#define GUESTMEM_DMA_TO_DEVICE		1	/* it reads */
+#define GUESTMEM_DMA_FROM_DEVICE	2	/* it writes */
+#define GUESTMEM_DMA_BIDIRECTIONAL	3
+
+/* @pages is a list of pages, instead of @gpa and @len a range. */
+#define GUESTMEM_LOCK_PAGES	(1U << 1)
+
+#define GUESTMEM_LOCK_MAX_PAGES	65536
+
+/**
+ * struct guestmem_lock - ioctl(GUESTMEM_LOCK): hold memory for DMA
+ * @size: sizeof(struct guestmem_lock)
+ * @flags: GUESTMEM_LOCK_PAGES, GUESTMEM_EXTENT_HPA
+ * @direction: GUESTMEM_DMA_*
+ * @handle: [out] for UNLOCK; not used again soon
+ * @gpa: first address of the range, any alignment; with PAGES must be 0
+ * @len: bytes, not 0; with PAGES must be 0
+ * @pages: with PAGES, pointer to an array of page-aligned GPAs (__u64); else 0
+ * @extents: pointer to an array of struct guestmem_extent
+ * @npages: with PAGES, entries in it, at most GUESTMEM_LOCK_MAX_PAGES; else 0
+ * @nextents: capacity; 0 if extents are not wanted; [out] extents of what is
+ *	locked, or with EMSGSIZE the number that is needed
+ * @err: [out]
+ *
+ * Needs GUESTMEM_RIGHT_LOCK, READ for TO_DEVICE and WRITE for FROM_DEVICE. Check
+ * and hold are one step: either all of it was there and is held, or nothing.
+ * While the lock lives its pages stay pinned and keep their addresses, even if
+ * the region is revoked. Locks may overlap. A lock belongs to the file: closing
+ * the last descriptor and mapping of it ends it.
+ *
+ * ENXIO a hole; EACCES; EMSGSIZE; ENOSPC too many locks; EINVAL; EOVERFLOW.
+ */
+struct guestmem_lock {
+	__u32 size;
+	__u32 flags;
+	__u32 direction;
+	__u32 handle;
+	__aligned_u64 gpa;
+	__aligned_u64 len;
+	__aligned_u64 pages;
+	__aligned_u64 extents;
+	__u32 npages;
+	__u32 nextents;
+	struct guestmem_error err;
+};
+
+/**
+ * struct guestmem_unlock - ioctl(GUESTMEM_UNLOCK)
+ * @size: sizeof(struct guestmem_unlock)
+ * @flags: must be 0
+ * @handle: from LOCK of the same file
+ * @reserved: must be 0
+ *
+ * ENOENT no such lock in this file.
+ */
+struct guestmem_unlock {
+	__u32 size;
+	__u32 flags;
+	__u32 handle;
+	__u32 reserved;
+};
+
+/**
+ * struct guestmem_fill - ioctl(GUESTMEM_FILL): set each byte of a range
+ * @size: sizeof(struct guestmem_fill)
+ * @flags: must be 0
+ * @gpa: first address; any alignment
+ * @len: bytes; 0 does nothing
+ * @value: 0 to 255
+ * @reserved: must be 0
+ * @done: [out] bytes set, from the start
+ * @err: [out]
+ *
+ * Needs GUESTMEM_RIGHT_WRITE. ENXIO a hole, EACCES read-only region, EHWPOISON,
+ * EINTR: @done bytes before it were set.
+ */
+struct guestmem_fill {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 gpa;
+	__aligned_u64 len;
+	__u32 value;
+	__u32 reserved;
+	__aligned_u64 done;
+	struct guestmem_error err;
+};
+
+/**
+ * struct guestmem_copy - ioctl(GUESTMEM_COPY): copy from guest to guest memory
+ * @size: sizeof(struct guestmem_copy)
+ * @flags: must be 0
+ * @dst: first address to copy to; any alignment
+ * @src: first address to copy from; any alignment
+ * @len: bytes; 0 does nothing
+ * @done: [out] bytes copied, from the start
+ * @err: [out]
+ *
+ * Needs GUESTMEM_RIGHT_READ and WRITE. The two ranges must not overlap (EINVAL).
+ * ENXIO a hole, EACCES read-only destination, EHWPOISON, EINTR: @done bytes before
+ * it were copied.
+ */
+struct guestmem_copy {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 dst;
+	__aligned_u64 src;
+	__aligned_u64 len;
+	__aligned_u64 done;
+	struct guestmem_error err;
+};
+
+/* Operations of ATOMIC: old = *gpa; *gpa = ... */
+#define GUESTMEM_ATOMIC_CMPXCHG		1	/* ... old == compare ? operand : old */
+#define GUESTMEM_ATOMIC_XCHG		2	/* ... operand */
+#define GUESTMEM_ATOMIC_ADD		3	/* ... old + operand */
+#define GUESTMEM_ATOMIC_AND		4	/* ... old & operand */
+#define GUESTMEM_ATOMIC_OR		5	/* ... old | operand */
+#define GUESTMEM_ATOMIC_XOR		6	/* ... old ^ operand */
+
+/**
+ * struct guestmem_atomic - ioctl(GUESTMEM_ATOMIC): one sequentially consistent
+ * read-modify-write
+ * @size: sizeof(struct guestmem_atomic)
+ * @flags: must be 0
+ * @op: GUESTMEM_ATOMIC_*
+ * @width: bytes: 1, 2, 4, 8, or 16 with GUESTMEM_FEATURE_ATOMIC16
+ * @gpa: address; a multiple of @width
+ * @operand: value, in the host's byte order; of 16 bytes the low half first
+ * @compare: for CMPXCHG, else must be 0
+ * @old: [out] what was there before
+ * @err: [out]
+ *
+ * Needs GUESTMEM_RIGHT_READ and WRITE. Values must fit @width (EINVAL). A compare
+ * that fails is no error: @old differs from @compare then.
+ *
+ * EINVAL misaligned or no such width; EOPNOTSUPP no such op, or no 16 bytes here;
+ * ENXIO; EACCES; EHWPOISON: nothing was changed.
+ */
+struct guestmem_atomic {
+	__u32 size;
+	__u32 flags;
+	__u32 op;
+	__u32 width;
+	__aligned_u64 gpa;
+	__aligned_u64 operand[2];
+	__aligned_u64 compare[2];
+	__aligned_u64 old[2];
+	struct guestmem_error err;
+};
+
+/**
+ * struct guestmem_eventfd - ioctl(GUESTMEM_EVENTFD): be told of changes
+ * @size: sizeof(struct guestmem_eventfd)
+ * @flags: must be 0
+ * @fd: an eventfd
+ * @events: GUESTMEM_EVENT_* to be told of; 0 ends it for this eventfd
+ *
+ * Each event adds 1 to the eventfd. Asking again for the same eventfd replaces
+ * its events. The registration ends with the file. Up to 64 a file.
+ *
+ * EBADF not an eventfd; ENOENT @events is 0 and it was not registered; ENOSPC.
+ */
+struct guestmem_eventfd {
+	__u32 size;
+	__u32 flags;
+	__s32 fd;
+	__u32 events;
+};
+
+#define GUESTMEM_IOC_TYPE	0xBC
+
+#define GUESTMEM_INFO		_IO(GUESTMEM_IOC_TYPE, 0x00)
+#define GUESTMEM_REGION_ADD	_IO(GUESTMEM_IOC_TYPE, 0x01)
+#define GUESTMEM_REGION_REMOVE	_IO(GUESTMEM_IOC_TYPE, 0x02)
+#define GUESTMEM_REGION_LIST	_IO(GUESTMEM_IOC_TYPE, 0x03)
+#define GUESTMEM_TRANSLATE	_IO(GUESTMEM_IOC_TYPE, 0x04)
+#define GUESTMEM_LOCK		_IO(GUESTMEM_IOC_TYPE, 0x05)
+#define GUESTMEM_UNLOCK		_IO(GUESTMEM_IOC_TYPE, 0x06)
+#define GUESTMEM_FILL		_IO(GUESTMEM_IOC_TYPE, 0x07)
+#define GUESTMEM_COPY		_IO(GUESTMEM_IOC_TYPE, 0x08)
+#define GUESTMEM_ATOMIC		_IO(GUESTMEM_IOC_TYPE, 0x09)
+#define GUESTMEM_EVENTFD	_IO(GUESTMEM_IOC_TYPE, 0x0a)
+
+#define GUESTMEM_TABLE_MAGIC	0x6d656d7473657567ULL	/* "guestmem" */
+#define GUESTMEM_TABLE_VERSION	1
+
+/**
+ * struct guestmem_table_entry - a region in the translation table
+ * @gpa: first address, which is also the mmap offset
+ * @len: bytes; not 0
+ * @id: the region's number
+ * @flags: GUESTMEM_REGION_*
+ * @generation: of the guest when the region was added
+ */
+struct guestmem_table_entry {
+	__aligned_u64 gpa;
+	__aligned_u64 len;
+	__u32 id;
+	__u32 flags;
+	__aligned_u64 generation;
+};
+
+/**
+ * struct guestmem_table - the translation table, mapped read-only at
+ * GUESTMEM_MMAP_TABLE
+ * @magic: GUESTMEM_TABLE_MAGIC
+ * @version: GUESTMEM_TABLE_VERSION; another one has another layout
+ * @entry_size: distance from entry to entry
+ * @capacity: entries there is room for
+ * @nentries: entries that are valid, sorted by GPA
+ * @seq: odd while the table is being changed
+ * @header_size: offset of the first entry
+ * @generation: grows with each change of the regions
+ * @reserved: 0
+ *
+ * Behind it, at @header_size, struct guestmem_table_entry of each region.
+ *
+ * To read: load @seq (acquire) until it is even, a bounded number of times; load
+ * what is needed with single loads; an acquire fence; load @seq again: if it
+ * differs, nothing of what was read is valid. A reader that gives up asks
+ * REGION_LIST. What the table says is a hint, valid until the region is removed.
+ */
+struct guestmem_table {
+	__aligned_u64 magic;
+	__u32 version;
+	__u32 entry_size;
+	__u32 capacity;
+	__u32 nentries;
+	__u32 seq;
+	__u32 header_size;
+	__aligned_u64 generation;
+	__aligned_u64 reserved[3];
+};
+
+#endif /* _UAPI_LINUX_GUESTMEM_H */
