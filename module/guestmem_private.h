@@ -333,25 +333,32 @@ void gm_table_free(struct gm_guest *guest);
 int gm_table_mmap(struct gm_guest *guest, struct vm_area_struct *vma);
 
 /* translate.c */
+/* Gathered on the stack before they are copied out. */
+#define GM_EXTENTS_PENDING	12
+
 /**
  * struct gm_extents - extents on their way to a caller's array
  * @user: the array
  * @capacity: entries there is room for
  * @count: entries so far, also those there was no room for
  * @hpa: tell host-physical addresses
+ * @npending: entries that have not been copied out yet
+ * @pending: these
  */
 struct gm_extents {
 	struct guestmem_extent __user *user;
 	u32 capacity;
 	u32 count;
 	bool hpa;
+	u32 npending;
+	struct guestmem_extent pending[GM_EXTENTS_PENDING];
 };
 
 int gm_extents_init(struct gm_extents *to, struct gm_file *file, u64 user, u32 capacity,
 		    bool hpa, struct guestmem_error *err);
 int gm_extents_range(struct gm_extents *to, struct gm_guest *guest, u64 gpa, u64 last,
 		     struct guestmem_error *err);
-int gm_extents_finish(struct gm_extents *to, struct guestmem_error *err);
+int gm_extents_finish(struct gm_extents *to, int rc, struct guestmem_error *err);
 int gm_ioctl_translate(struct gm_cmd *cmd);
 
 /* lock.c: DMA locks */

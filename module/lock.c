@@ -299,7 +299,7 @@ static int gm_lock_extents(struct gm_extents *to, struct gm_guest *guest, u64 gp
 		rc = gm_extents_range(to, guest, gpa, last, err);
 	for (i = 0; !rc && i < npages; i++)
 		rc = gm_extents_range(to, guest, pages[i], pages[i] + PAGE_SIZE - 1, err);
-	return rc ?: gm_extents_finish(to, err);
+	return gm_extents_finish(to, rc, err);
 }
 
 int gm_ioctl_lock(struct gm_cmd *cmd)

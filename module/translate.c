@@ -3,18 +3,16 @@
  * Translation: a range becomes extents, each as long as range, region and
  * physical contiguity allow.
  *
- * Extents are gathered in a small array on the stack under regions_rwsem and
- * copied out with the lock dropped, then the walk goes on at the next address. So
- * the answer for a long range is not of one moment; it is a hint anyway, and who
- * needs more takes a DMA lock first.
+ * Extents are gathered in a small array on the stack, under regions_rwsem. When it
+ * is full the lock is dropped, the array copied out, and the walk goes on at the
+ * next address. So the answer for a long range is not of one moment; it is a hint
+ * anyway, and who needs more takes a DMA lock first.
  */
 #include <linux/sched/signal.h>
 #include <linux/uaccess.h>
 
 #include "guestmem_private.h"
 #include "trace.h"
-
-#define GM_EXTENTS_ON_STACK	12
 
 /**
  * gm_extents_init - begin to give extents to a caller
@@ -33,22 +31,55 @@ int gm_extents_init(struct gm_extents *to, struct gm_file *file, u64 user, u32 c
 	if (hpa && !(file->rights & GUESTMEM_RIGHT_TRANSLATE_HPA))
 		return gm_fail(err, -EPERM, GUESTMEM_REASON_RIGHT, 0,
 			       GUESTMEM_RIGHT_TRANSLATE_HPA, file->rights);
-	*to = (struct gm_extents) {
-		.user = u64_to_user_ptr(user),
-		.capacity = capacity,
-		.hpa = hpa,
-	};
+	to->user = u64_to_user_ptr(user);
+	to->capacity = capacity;
+	to->count = 0;
+	to->hpa = hpa;
+	to->npending = 0;
 	return 0;
 }
 
-static int gm_extents_copy(struct gm_extents *to, const struct guestmem_extent *extents, u32 n)
+static int gm_extents_flush(struct gm_extents *to)
 {
 	u32 room = to->capacity > to->count ? to->capacity - to->count : 0;
+	u32 n = to->npending;
 
-	if (copy_to_user(to->user + to->count, extents, min(n, room) * sizeof(*extents)))
+	if (copy_to_user(to->user + to->count, to->pending, min(n, room) * sizeof(*to->pending)))
 		return -EFAULT;
 	to->count += n;
+	to->npending = 0;
 	return 0;
+}
+
+/* Until the array is full or the range ends. Returns whether there is more of it. */
+static bool gm_extents_gather(struct gm_extents *to, struct gm_guest *guest, u64 *gpa, u64 last,
+			      int *rc, struct guestmem_error *err)
+{
+	struct gm_cursor cur = { .guest = guest };
+	struct gm_region *region;
+	u64 pfn, extent_last;
+	bool more = true;
+
+	down_read(&guest->regions_rwsem);
+	while (more && to->npending < GM_EXTENTS_PENDING) {
+		region = gm_cursor_seek(&cur, *gpa, &pfn, &extent_last);
+		if (!region) {
+			*rc = gm_fail(err, -ENXIO, GUESTMEM_REASON_HOLE, *gpa, 0, 0);
+			break;
+		}
+		extent_last = min(extent_last, last);
+		to->pending[to->npending++] = (struct guestmem_extent) {
+			.gpa = *gpa,
+			.len = extent_last - *gpa + 1,
+			.hpa = to->hpa ? PFN_PHYS(pfn) + offset_in_page(*gpa) : 0,
+			.region_id = region->id,
+			.flags = region->flags,
+		};
+		more = extent_last < last;
+		*gpa = extent_last + 1;
+	}
+	up_read(&guest->regions_rwsem);
+	return more;
 }
 
 /**
@@ -65,58 +96,45 @@ static int gm_extents_copy(struct gm_extents *to, const struct guestmem_extent *
 int gm_extents_range(struct gm_extents *to, struct gm_guest *guest, u64 gpa, u64 last,
 		     struct guestmem_error *err)
 {
-	struct guestmem_extent extents[GM_EXTENTS_ON_STACK];
-	struct gm_region *region;
-	u64 pfn, extent_last;
 	bool more = true;
-	int rc = 0, copied;
-	u32 n;
+	int rc = 0;
 
 	while (more && !rc) {
-		struct gm_cursor cur = { .guest = guest };
-
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		down_read(&guest->regions_rwsem);
-		for (n = 0; more && n < ARRAY_SIZE(extents); n++) {
-			region = gm_cursor_seek(&cur, gpa, &pfn, &extent_last);
-			if (!region) {
-				rc = gm_fail(err, -ENXIO, GUESTMEM_REASON_HOLE, gpa, 0, 0);
-				break;
-			}
-			extent_last = min(extent_last, last);
-			extents[n] = (struct guestmem_extent) {
-				.gpa = gpa,
-				.len = extent_last - gpa + 1,
-				.hpa = to->hpa ? PFN_PHYS(pfn) + offset_in_page(gpa) : 0,
-				.region_id = region->id,
-				.flags = region->flags,
-			};
-			more = extent_last < last;
-			gpa = extent_last + 1;
+		if (to->npending == GM_EXTENTS_PENDING) {
+			if (fatal_signal_pending(current))
+				return -EINTR;
+			rc = gm_extents_flush(to);
+			if (rc)
+				return rc;
+			cond_resched();
 		}
-		up_read(&guest->regions_rwsem);
-		copied = gm_extents_copy(to, extents, n);
-		if (copied)
-			return copied;
-		cond_resched();
+		more = gm_extents_gather(to, guest, &gpa, last, &rc, err);
 	}
 	return rc;
 }
 
 /**
- * gm_extents_finish - did all extents fit?
+ * gm_extents_finish - copy out the rest; did all extents fit?
  * @to: where they went
+ * @rc: what adding them came to
  * @err: why not
  *
- * Return: 0 or -EMSGSIZE.
+ * to->count is then what the caller is to be told: entries written, or if all is
+ * well but the room, needed.
+ *
+ * Return: @rc, else 0, -EFAULT or -EMSGSIZE.
  */
-int gm_extents_finish(struct gm_extents *to, struct guestmem_error *err)
+int gm_extents_finish(struct gm_extents *to, int rc, struct guestmem_error *err)
 {
-	if (to->count > to->capacity)
+	if (gm_extents_flush(to))
+		return -EFAULT;
+	if (to->count <= to->capacity)
+		return rc;
+	if (!rc)
 		return gm_fail(err, -EMSGSIZE, GUESTMEM_REASON_OUTPUT, 0, to->count,
 			       to->capacity);
-	return 0;
+	to->count = to->capacity;
+	return rc;
 }
 
 int gm_ioctl_translate(struct gm_cmd *cmd)
@@ -151,11 +169,7 @@ int gm_ioctl_translate(struct gm_cmd *cmd)
 		rc = gm_extents_range(&to, guest, range.gpa, last, &arg->err);
 		trace_guestmem_translate(guest->id, range.gpa, last, to.count, rc);
 	}
+	rc = gm_extents_finish(&to, rc, &arg->err);
 	arg->nextents = to.count;
-	/* A hole after too many extents: what was written is what fitted. */
-	if (rc)
-		arg->nextents = min(arg->nextents, capacity);
-	else
-		rc = gm_extents_finish(&to, &arg->err);
 	return rc ?: gm_cmd_respond(cmd);
 }

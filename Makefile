@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# For people; kbuild reads Kbuild.
+
+KDIR	?= /lib/modules/$(shell uname -r)/build
+PREFIX	?= /usr/local
+DESTDIR	?=
+# The kernel that `make demo`, `make shell` and `make bench` boot: 6.1 or 6.12.
+KERNEL	?= 6.12
+
+.DEFAULT_GOAL := all
+.PHONY: help all modules userspace modules_install install clean demo check shell bench
+
+help:
+	@echo 'On this machine:'
+	@echo '  make                  build the module for the running kernel, library and command'
+	@echo '                        (KDIR=DIR: for the kernel whose build directory that is)'
+	@echo '  make modules          only the module'
+	@echo '  make userspace        only library, command and examples'
+	@echo '  make modules_install  install the module, as root'
+	@echo '  make install          install library, command, headers and udev rule'
+	@echo '                        (PREFIX=/usr/local DESTDIR=)'
+	@echo '  make clean            remove what was built here'
+	@echo
+	@echo 'In a virtual machine; missing Debian packages are installed first:'
+	@echo '  make demo             see what it does, in a few minutes'
+	@echo '  make check            all tests, on Linux 6.1 and 6.12'
+	@echo '  make bench            what the kernel paths cost, in instructions'
+	@echo '  make shell            a shell with the module loaded'
+	@echo '                        (KERNEL=6.1 or 6.12, the default, for demo, bench, shell)'
+
+all: modules userspace
+
+modules:
+	@test -e '$(KDIR)/Makefile' || { \
+		echo "No kernel to build for in $(KDIR): install its headers (Debian: linux-headers-$$(uname -r)), or set KDIR=." >&2; exit 1; }
+	$(MAKE) -C '$(KDIR)' M='$(CURDIR)' modules
+
+userspace:
+	$(MAKE) -C userspace all
+
+modules_install: modules
+	$(MAKE) -C '$(KDIR)' M='$(CURDIR)' INSTALL_MOD_DIR=updates modules_install
+
+install:
+	$(MAKE) -C userspace PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' install
+	install -D -m 644 debian/guestmem.udev '$(DESTDIR)/usr/lib/udev/rules.d/60-guestmem.rules'
+
+clean:
+	rm -rf build
+	-$(MAKE) -C userspace clean
+	-$(MAKE) -C selftests clean
+	find module selftests/modules Kbuild . -maxdepth 1 \( -name '*.o' -o -name '*.ko' -o -name '*.mod' \
+		-o -name '*.mod.c' -o -name '.*.cmd' -o -name 'modules.order' -o -name 'Module.symvers' \) \
+		-delete
+
+demo check bench shell:
+	@KERNEL='$(KERNEL)' selftests/vm/make-$@
