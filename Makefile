@@ -47,11 +47,31 @@ install:
 
 clean:
 	rm -rf build
-	-$(MAKE) -C userspace clean
-	-$(MAKE) -C selftests clean
+	$(MAKE) -C userspace clean
+	$(MAKE) -C selftests clean
 	find module selftests/modules Kbuild . -maxdepth 1 \( -name '*.o' -o -name '*.ko' -o -name '*.mod' \
 		-o -name '*.mod.c' -o -name '.*.cmd' -o -name 'modules.order' -o -name 'Module.symvers' \) \
 		-delete
 
-demo check bench shell:
-	@KERNEL='$(KERNEL)' selftests/vm/make-$@
+check:
+	@selftests/check
+
+demo: vm-$(KERNEL)
+	@$(MAKE) -s -C selftests build/demo
+	@selftests/vm/run -k $(KERNEL) -- selftests/demo.sh build/$(KERNEL)/module/guestmem.ko \
+		build/$(KERNEL)/selftests/modules/guestmem_edu.ko selftests/build/demo
+
+bench: vm-$(KERNEL)
+	@$(MAKE) -s -C selftests build/bench
+	@echo 'Instructions, counted by an emulated CPU, on Linux $(KERNEL):'
+	@selftests/vm/run -k $(KERNEL) --icount -M build/$(KERNEL)/module/guestmem.ko -- selftests/build/bench
+
+shell: vm-$(KERNEL)
+	@selftests/vm/run -k $(KERNEL) -i -M build/$(KERNEL)/module/guestmem.ko \
+		-M build/$(KERNEL)/selftests/modules/guestmem_edu.ko
+
+# What every VM needs: packages, a kernel, modules for it, library and command.
+vm-%:
+	@selftests/vm/deps build vm
+	@selftests/vm/modules $*
+	@$(MAKE) -s userspace

@@ -12,8 +12,10 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/dma-direct.h>
 #include <linux/dma-mapping.h>
 #include <linux/file.h>
+#include <linux/iommu.h>
 #include <linux/slab.h>
 
 #include "guestmem_private.h"
@@ -256,14 +258,31 @@ int guestmem_sg_alloc(struct guestmem_dma_lock *lock, struct sg_table *sgt,
 }
 EXPORT_SYMBOL_NS_GPL(guestmem_sg_alloc, GUESTMEM_NS);
 
+/*
+ * Does the device see other pages than those that are locked? By the addresses:
+ * dma_need_sync() says yes for whatever is behind an IOMMU on some kernels. The
+ * DMA API may make one segment of several entries, but never begins one with a
+ * page that it copied and goes on with one that it did not.
+ */
 static bool gm_bounces(struct device *dev, struct sg_table *sgt)
 {
-	struct scatterlist *sg;
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+	struct scatterlist *sg = sgt->sgl, *dma;
 	int i;
 
-	for_each_sgtable_dma_sg(sgt, sg, i)
-		if (dma_need_sync(dev, sg_dma_address(sg)))
+	for_each_sgtable_dma_sg(sgt, dma, i) {
+		dma_addr_t address = sg_dma_address(dma);
+		phys_addr_t phys = domain ? iommu_iova_to_phys(domain, address) :
+					    dma_to_phys(dev, address);
+		unsigned int covered = 0;
+
+		if (phys != sg_phys(sg))
 			return true;
+		while (sg && covered < sg_dma_len(dma)) {
+			covered += sg->length;
+			sg = sg_next(sg);
+		}
+	}
 	return false;
 }
 

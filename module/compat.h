@@ -23,12 +23,6 @@
 #error "guestmem needs CONFIG_MMU_NOTIFIER"
 #endif
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
-#define GUESTMEM_NS GUESTMEM
-#else
-#define GUESTMEM_NS "GUESTMEM"
-#endif
-
 /*
  * Before 6.2 a read-only pin of a private mapping pins the zero page or the page
  * cache, and the process' first write leaves it behind.

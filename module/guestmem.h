@@ -18,13 +18,16 @@
  * A lock keeps its pages where they are, whatever the owner does. What the owner
  * can do is revoke them; the client is asked then to stop (&guestmem_client_ops).
  *
+ * Memory may stay mapped for many transfers. As for any streaming mapping, each is
+ * then put between dma_sync_sg_for_device() and dma_sync_sg_for_cpu().
+ *
  * All functions may sleep and must be called in process context. None may be
  * called with mmap_lock or dma_resv held, or from an MMU notifier. They may be
  * called from any thread, also while others use the same client; two calls about
  * the same lock must not overlap, but for ops->revoke().
  *
  * All addresses and lengths are in bytes, of any alignment unless said otherwise.
- * Exports are in the namespace GUESTMEM.
+ * Exports are in the namespace GUESTMEM: MODULE_IMPORT_NS(GUESTMEM_NS).
  */
 #ifndef _GUESTMEM_H
 #define _GUESTMEM_H
@@ -32,6 +35,14 @@
 #include <linux/dma-direction.h>
 #include <linux/scatterlist.h>
 #include <linux/types.h>
+#include <linux/version.h>
+
+/* For MODULE_IMPORT_NS(): a name up to Linux 6.12, then a string. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+#define GUESTMEM_NS GUESTMEM
+#else
+#define GUESTMEM_NS "GUESTMEM"
+#endif
 
 struct device;
 struct guestmem_client;
@@ -42,7 +53,8 @@ struct guestmem_dma_lock;
  * @revoke: Stop using the memory of @lock. When it returns, the device must not
  *	access the memory any more, and guestmem_dma_unmap() must have been called
  *	if it was mapped. The client still owns @lock, and calls guestmem_unlock()
- *	in here or at any time later; until then the pages stay pinned. Called at
+ *	in here or at any time later; until then the pages stay pinned, and an
+ *	owner who waits for them goes on waiting. Called at
  *	most once for a lock, in process context, with no lock of guestmem's held.
  *	It may sleep, but should be quick: the owner waits.
  *

@@ -157,46 +157,42 @@ ssize_t gm_write_iter(struct kiocb *kiocb, struct iov_iter *from)
 }
 
 /* Where data, or a hole, begins at or after an address; -ENXIO behind the last region. */
-static loff_t gm_seek(struct gm_guest *guest, u64 gpa, bool data)
+static loff_t gm_seek(struct gm_guest *guest, loff_t offset, bool data)
 {
 	struct gm_region *region;
+	u64 gpa = offset;
 
 	lockdep_assert_held(&guest->regions_rwsem);
-	region = gm_guest_next_region(guest, gpa);
+	region = offset < 0 ? NULL : gm_guest_next_region(guest, gpa);
 	if (!region)
 		return -ENXIO;
 	if (data)
-		return max(gpa, (u64)region->node.start);
-	while (region && region->node.start <= gpa) {
+		gpa = max(gpa, (u64)region->node.start);
+	while (!data && region && region->node.start <= gpa) {
 		if (region->node.last >= LLONG_MAX)
 			return -EOVERFLOW;
 		gpa = region->node.last + 1;
 		region = gm_guest_next_region(guest, gpa);
 	}
-	return gpa;
+	return gpa <= LLONG_MAX ? gpa : -EOVERFLOW;
 }
 
 loff_t gm_llseek(struct file *filp, loff_t offset, int whence)
 {
 	struct gm_file *file = filp->private_data;
 	struct gm_guest *guest = file->guest;
-	loff_t end = 0;
+	loff_t end = 0, found = 0;
 
 	down_read(&guest->regions_rwsem);
-	switch (whence) {
-	case SEEK_DATA:
-	case SEEK_HOLE:
-		offset = offset < 0 ? -ENXIO : gm_seek(guest, offset, whence == SEEK_DATA);
-		whence = SEEK_SET;
-		break;
-	case SEEK_END:
-		if (guest->nregions)
-			end = min_t(u64, gm_guest_last(guest), LLONG_MAX - 1) + 1;
-		break;
-	}
+	if (whence == SEEK_DATA || whence == SEEK_HOLE)
+		found = gm_seek(guest, offset, whence == SEEK_DATA);
+	else if (whence == SEEK_END && guest->nregions)
+		end = min_t(u64, gm_guest_last(guest), LLONG_MAX - 1) + 1;
 	up_read(&guest->regions_rwsem);
-	if (offset < 0 && whence == SEEK_SET)
-		return offset >= -MAX_ERRNO ? offset : -EINVAL;
+	if (found < 0)
+		return found;
+	if (whence == SEEK_DATA || whence == SEEK_HOLE)
+		return vfs_setpos(filp, found, LLONG_MAX);
 	return generic_file_llseek_size(filp, offset, whence, LLONG_MAX, end);
 }
 

@@ -103,15 +103,17 @@ static int gm_ioctl_info(struct gm_cmd *cmd)
 	struct gm_guest *guest = file->guest;
 	struct guestmem_info *arg = cmd->arg;
 
-	if (arg->flags)
+	if (arg->flags & ~GUESTMEM_INFO_TAKE_EVENTS)
 		return -EOPNOTSUPP;
 	gm_stale_settle(guest);
 	*arg = (struct guestmem_info) {
 		.size = arg->size,
+		.flags = arg->flags,
 		.abi_version = GUESTMEM_ABI_VERSION,
 		.rights = file->rights,
 		.features = gm_features(),
-		.events = atomic_xchg(&file->events, 0),
+		.events = arg->flags & GUESTMEM_INFO_TAKE_EVENTS ?
+			  atomic_xchg(&file->events, 0) : atomic_read(&file->events),
 		.id = guest->id,
 		.pinned = (u64)atomic_long_read(&guest->npinned) << PAGE_SHIFT,
 		.table_len = gm_table_len(),

@@ -10,6 +10,9 @@
  *  - when a removal has returned, every access faults, and finds a hole: SIGBUS;
  *  - a PTE is writable only if the region and the VMA are.
  *
+ * Page tables are filled by apply_to_page_range(), which must not meet a huge entry,
+ * and huge entries inserted only where there is no page table: see gm_fill_huge().
+ *
  * The VMAs are VM_PFNMAP: the pages are pinned by the region, not by who maps them,
  * and cannot be pinned through the mapping, which would outlive the revoke.
  *
@@ -42,33 +45,125 @@ static pgprot_t gm_prot(struct vm_area_struct *vma, struct gm_region *region)
 	return vm_get_page_prot(vma->vm_flags);
 }
 
-/* The other pages of the window around a fault that follow each other physically. */
-static void gm_fault_around(struct vm_fault *vmf, const struct gm_run *run,
-			    struct gm_region *region)
+struct gm_fill {
+	struct vm_area_struct *vma;
+	u64 pfn;
+	pgprot_t prot;
+};
+
+static int gm_fill_pte(pte_t *pte, unsigned long address, void *data)
+{
+	struct gm_fill *fill = data;
+	u64 pfn = fill->pfn++;
+
+	if (pte_none(ptep_get(pte)) && !is_page_hwpoison(pfn_to_page(pfn)))
+		set_pte_at(fill->vma->vm_mm, address, pte,
+			   pte_mkspecial(pfn_pte(pfn, fill->prot)));
+	return 0;
+}
+
+/*
+ * Insert the faulting page, and what of the window around it follows it physically.
+ * One walk and one hold of the page table lock for all of them:
+ * vmf_insert_pfn_prot() would do both for each page, and look up the memory type.
+ */
+static vm_fault_t gm_fill_around(struct vm_fault *vmf, const struct gm_run *run,
+				 struct gm_region *region)
 {
 	struct vm_area_struct *vma = vmf->vma;
-	u64 run_gpa = region->node.start + ((u64)run->index << PAGE_SHIFT);
-	u64 gpa = (u64)vmf->pgoff << PAGE_SHIFT;
-	pgprot_t prot = gm_prot(vma, region);
-	unsigned long address, end;
-	u64 before, after;
+	u64 in_run = ((u64)vmf->pgoff << PAGE_SHIFT) - region->node.start -
+		     ((u64)run->index << PAGE_SHIFT);
+	unsigned long in_window = vmf->address & (GM_AROUND_LEN - 1);
+	unsigned long before, after;
+	struct gm_fill fill = { .vma = vma, .prot = gm_prot(vma, region) };
 
-	/* All distances from the faulting page, so that nothing can wrap. */
-	before = min3(vmf->address & (GM_AROUND_LEN - 1), vmf->address - vma->vm_start,
-		      (unsigned long)(gpa - run_gpa));
-	after = min3(GM_AROUND_LEN - (vmf->address & (GM_AROUND_LEN - 1)),
-		     vma->vm_end - vmf->address,
-		     (unsigned long)(((u64)run->npages << PAGE_SHIFT) - (gpa - run_gpa)));
-	end = vmf->address + after;
-	for (address = vmf->address - before; address < end; address += PAGE_SIZE) {
-		u64 pfn = run->pfn + ((gpa - run_gpa + (address - vmf->address)) >> PAGE_SHIFT);
-
-		if (address == vmf->address || is_page_hwpoison(pfn_to_page(pfn)))
-			continue;
-		if (vmf_insert_pfn_prot(vma, address, pfn, prot) != VM_FAULT_NOPAGE)
-			break;
-	}
+	/* All are distances from the faulting page, so that nothing can wrap. */
+	before = min3(in_window, vmf->address - vma->vm_start, (unsigned long)in_run);
+	after = min3(GM_AROUND_LEN - in_window, vma->vm_end - vmf->address,
+		     (unsigned long)(((u64)run->npages << PAGE_SHIFT) - in_run));
+	fill.pfn = run->pfn + ((in_run - before) >> PAGE_SHIFT);
+	if (apply_to_page_range(vma->vm_mm, vmf->address - before, before + after, gm_fill_pte,
+				&fill))
+		return VM_FAULT_OOM;
+	return VM_FAULT_NOPAGE;
 }
+
+#if GUESTMEM_HAVE_HUGE_PFNMAP
+static bool gm_any_poisoned(u64 pfn, unsigned long npages)
+{
+	unsigned long i = 0;
+
+	while (i < npages) {
+		struct page *page = pfn_to_page(pfn + i);
+		struct folio *folio = page_folio(page);
+
+		if (folio_contain_hwpoisoned_page(folio))
+			return true;
+		i += folio_nr_pages(folio) - folio_page_idx(folio, page);
+	}
+	return false;
+}
+
+/*
+ * Insert a 2 MiB entry if region, pages and VMA are such that there can be one.
+ *
+ * What a window can have is decided here alone, under regions_rwsem, for .fault and
+ * .huge_fault alike. Else the region could be replaced between the two, and one
+ * thread insert a huge entry where another has just put a page table, or the other
+ * way round, at which the kernel warns.
+ */
+static vm_fault_t gm_fill_huge(struct vm_fault *vmf, struct gm_cursor *cur)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long address = vmf->address & PMD_MASK;
+	pmd_t pmd = READ_ONCE(*vmf->pmd);
+	bool write = vma->vm_flags & VM_WRITE;
+	struct gm_region *region;
+	u64 gpa, pfn, last;
+
+	if (pmd_leaf(pmd) && !(vmf->flags & FAULT_FLAG_WRITE))
+		return VM_FAULT_NOPAGE;
+	if (!pmd_none(pmd) && !pmd_leaf(pmd))
+		return VM_FAULT_FALLBACK;
+	if (vma->vm_flags & VM_NOHUGEPAGE || address < vma->vm_start ||
+	    vma->vm_end - address < PMD_SIZE)
+		return VM_FAULT_FALLBACK;
+	gpa = ((u64)vmf->pgoff << PAGE_SHIFT) - (vmf->address - address);
+	region = gm_cursor_seek(cur, gpa, &pfn, &last);
+	if (!region || last - gpa < PMD_SIZE - 1 || !IS_ALIGNED(pfn, PTRS_PER_PMD) ||
+	    gm_any_poisoned(pfn, PTRS_PER_PMD))
+		return VM_FAULT_FALLBACK;
+	if (region->flags & GUESTMEM_REGION_READONLY) {
+		if (vmf->flags & FAULT_FLAG_WRITE)
+			return VM_FAULT_SIGBUS;
+		write = false;
+	}
+	return gm_insert_pmd(vmf, pfn, write);
+}
+
+/* May run under the per-VMA lock only: mmap_lock is not to be relied on. */
+static vm_fault_t gm_huge_fault(struct vm_fault *vmf, unsigned int order)
+{
+	struct gm_guest *guest = gm_vma_guest(vmf->vma);
+	struct gm_cursor cur = { .guest = guest };
+	vm_fault_t rc;
+
+	if (order != PMD_ORDER)
+		return VM_FAULT_FALLBACK;
+	down_read(&guest->regions_rwsem);
+	rc = gm_fill_huge(vmf, &cur);
+	up_read(&guest->regions_rwsem);
+	if (rc != VM_FAULT_FALLBACK)
+		trace_guestmem_fault(guest->id, (u64)vmf->pgoff << PAGE_SHIFT, order,
+				     vmf->flags & FAULT_FLAG_WRITE, (__force u32)rc);
+	return rc;
+}
+#else
+static vm_fault_t gm_fill_huge(struct vm_fault *vmf, struct gm_cursor *cur)
+{
+	return VM_FAULT_FALLBACK;
+}
+#endif
 
 static vm_fault_t gm_fault(struct vm_fault *vmf)
 {
@@ -89,13 +184,14 @@ static vm_fault_t gm_fault(struct vm_fault *vmf)
 		rc = VM_FAULT_HWPOISON;
 		goto out_unlock;
 	}
-	rc = vmf_insert_pfn_prot(vmf->vma, vmf->address, pfn, gm_prot(vmf->vma, region));
-	if (rc == VM_FAULT_NOPAGE)
-		gm_fault_around(vmf, &region->runs.run[cur.run], region);
+	rc = gm_fill_huge(vmf, &cur);
+	if (rc == VM_FAULT_FALLBACK) {
+		cur.run = gm_runs_find(&region->runs, (gpa - region->node.start) >> PAGE_SHIFT, 0);
+		rc = gm_fill_around(vmf, &region->runs.run[cur.run], region);
+	}
 out_unlock:
 	up_read(&guest->regions_rwsem);
-	trace_guestmem_fault(guest->id, gpa, 0, vmf->flags & FAULT_FLAG_WRITE,
-			     (__force u32)rc);
+	trace_guestmem_fault(guest->id, gpa, 0, vmf->flags & FAULT_FLAG_WRITE, (__force u32)rc);
 	return rc;
 }
 
@@ -115,60 +211,11 @@ static vm_fault_t gm_pfn_mkwrite(struct vm_fault *vmf)
 	return rc;
 }
 
-#if GUESTMEM_HAVE_HUGE_PFNMAP
-static bool gm_any_poisoned(u64 pfn, unsigned long npages)
-{
-	unsigned long i = 0;
-
-	while (i < npages) {
-		struct page *page = pfn_to_page(pfn + i);
-		struct folio *folio = page_folio(page);
-
-		if (folio_contain_hwpoisoned_page(folio))
-			return true;
-		i += folio_nr_pages(folio) - folio_page_idx(folio, page);
-	}
-	return false;
-}
-
-/* May run under the per-VMA lock only: mmap_lock is not to be relied on. */
-static vm_fault_t gm_huge_fault(struct vm_fault *vmf, unsigned int order)
-{
-	struct vm_area_struct *vma = vmf->vma;
-	struct gm_guest *guest = gm_vma_guest(vma);
-	struct gm_cursor cur = { .guest = guest };
-	unsigned long address = vmf->address & PMD_MASK;
-	bool write = vma->vm_flags & VM_WRITE;
-	vm_fault_t rc = VM_FAULT_FALLBACK;
-	struct gm_region *region;
-	u64 gpa, pfn, last;
-
-	if (order != PMD_ORDER || address < vma->vm_start || vma->vm_end - address < PMD_SIZE)
-		return rc;
-	gpa = ((u64)vmf->pgoff << PAGE_SHIFT) - (vmf->address - address);
-
-	down_read(&guest->regions_rwsem);
-	region = gm_cursor_seek(&cur, gpa, &pfn, &last);
-	if (!region || last - gpa < PMD_SIZE - 1 || !IS_ALIGNED(pfn, PTRS_PER_PMD) ||
-	    gm_any_poisoned(pfn, PTRS_PER_PMD))
-		goto out_unlock;
-	if (region->flags & GUESTMEM_REGION_READONLY) {
-		if (vmf->flags & FAULT_FLAG_WRITE) {
-			rc = VM_FAULT_SIGBUS;
-			goto out_unlock;
-		}
-		write = false;
-	}
-	rc = gm_insert_pmd(vmf, pfn, write);
-out_unlock:
-	up_read(&guest->regions_rwsem);
-	if (rc != VM_FAULT_FALLBACK)
-		trace_guestmem_fault(guest->id, gpa, order, write, (__force u32)rc);
-	return rc;
-}
-#endif
-
-/* For ptrace and /proc/PID/mem, which cannot get at the pages of a VM_PFNMAP. */
+/*
+ * For ptrace and /proc/PID/mem, which cannot get at the pages of a VM_PFNMAP. They
+ * may force their way into a mapping that is read-only; here that would be a write
+ * by a file that has no right to it.
+ */
 static int gm_access(struct vm_area_struct *vma, unsigned long address, void *buf, int len,
 		     int write)
 {
@@ -176,6 +223,8 @@ static int gm_access(struct vm_area_struct *vma, unsigned long address, void *bu
 	size_t done;
 	int rc;
 
+	if (write && !(vma->vm_flags & VM_WRITE))
+		return -EACCES;
 	rc = gm_copy_kernel(gm_vma_guest(vma), gpa, buf, len, write, &done);
 	return done ?: rc;
 }

@@ -104,7 +104,9 @@ static bool gm_file_is_memory(struct file *file)
 {
 	unsigned long magic = file_inode(file)->i_sb->s_magic;
 
-	return magic == TMPFS_MAGIC || magic == HUGETLBFS_MAGIC;
+	/* Device nodes lie in a tmpfs too. */
+	return S_ISREG(file_inode(file)->i_mode) &&
+	       (magic == TMPFS_MAGIC || magic == HUGETLBFS_MAGIC);
 }
 
 /**
@@ -277,7 +279,7 @@ static int gm_pin_open_file(struct gm_region *region, struct file *file, u64 npa
 	if (!gm_file_is_memory(file))
 		return gm_fail(err, -EOPNOTSUPP, GUESTMEM_REASON_FILE_TYPE, 0, 0, 0);
 	if (!(file->f_mode & FMODE_READ) || (!readonly && !(file->f_mode & FMODE_WRITE)))
-		return gm_fail(err, -EACCES, GUESTMEM_REASON_READONLY, region->node.start, 0, 0);
+		return gm_fail(err, -EACCES, GUESTMEM_REASON_READONLY, region->offset, 0, 0);
 	size = i_size_read(file_inode(file));
 	if (region->offset > size || len > size - region->offset)
 		return gm_fail(err, -EINVAL, GUESTMEM_REASON_END_OF_FILE, region->offset,
@@ -292,8 +294,11 @@ static int gm_pin_open_file(struct gm_region *region, struct file *file, u64 npa
 	address = vm_mmap(file, 0, ALIGN(skip + len, granule),
 			  PROT_READ | (readonly ? 0 : PROT_WRITE), MAP_SHARED,
 			  region->offset - skip);
+	/* A memfd that was sealed against writing. */
+	if ((int)address == -EPERM)
+		return gm_fail(err, -EACCES, GUESTMEM_REASON_READONLY, region->offset, 0, 0);
 	if (IS_ERR_VALUE(address))
-		return (int)address == -EPERM ? -EACCES : (int)address;
+		return (int)address;
 	rc = gm_pin_range(region, address + skip, len, region->offset - (address + skip), err);
 	vm_munmap(address, ALIGN(skip + len, granule));
 	return rc;

@@ -157,6 +157,8 @@ static enum gm_verdict gm_stale_pages(struct gm_region *region, u32 index, u32 l
 	/* Gone in the meantime: see gm_stale_invalidate(). */
 	if (!mmget_not_zero(mm))
 		return GM_SAME;
+	/* The notifier is called before the page goes: wait until it has gone. */
+	mmu_interval_read_begin(&region->notifier);
 	while (index <= last && verdict != GM_STALE) {
 		mmap_read_lock(mm);
 		for (n = 0; n < 512 && index <= last && verdict != GM_STALE; n++, index++) {

@@ -27,7 +27,7 @@
  *	E2BIG		the struct is longer than known, and its tail is not zero
  *	EFAULT		a user pointer, or user memory to be pinned, is not accessible
  *	EHWPOISON	the memory has a hardware error
- *	EINTR		a fatal signal came; nothing was changed
+ *	EINTR		a fatal signal came; each ioctl says what was done by then
  *	EINVAL		misaligned, empty or malformed
  *	EMSGSIZE	the output array is too small; how much is needed is told
  *	ENOENT		no such region or handle
@@ -51,7 +51,7 @@
 /*
  * mmap(2): offset = GPA, MAP_SHARED only. Offsets with bit 63 set are no GPAs:
  * at this one lies the translation table (struct guestmem_table), read-only.
- * Regions at or above 2^63 are reached by ioctl only.
+ * Regions there are reached by ioctl only, as read(2) and write(2) end at 2^63 - 1.
  */
 #define GUESTMEM_MMAP_TABLE	0x8000000000000000ULL
 
@@ -66,8 +66,8 @@
  * @GUESTMEM_REASON_HOLE: no region at GPA @addr
  * @GUESTMEM_REASON_OVERLAP: the range at @addr overlaps; of regions, @need is the
  *	id of the one that is there
- * @GUESTMEM_REASON_READONLY: the region at GPA @addr, or its backing, is
- *	read-only
+ * @GUESTMEM_REASON_READONLY: the region at GPA @addr is read-only; of REGION_ADD,
+ *	the memory at user address @addr, or the file (@addr is the offset)
  * @GUESTMEM_REASON_RIGHT: the file lacks the GUESTMEM_RIGHT_* in @need, it has
  *	those in @limit
  * @GUESTMEM_REASON_MEMLOCK: with this, @need bytes would be locked, RLIMIT_MEMLOCK
@@ -132,9 +132,10 @@ struct guestmem_error {
 
 /*
  * Rights of an open file. The first open of the device gives all of them, but
- * for WRITE and MANAGE to one that is not open for writing, READ and TRANSLATE to
- * one that is not open for reading, and TRANSLATE_HPA to an opener without
- * CAP_SYS_ADMIN.
+ * for WRITE and MANAGE to one that is not open for writing, READ, TRANSLATE and
+ * TRANSLATE_HPA to one that is not open for reading, and TRANSLATE_HPA to an opener
+ * without CAP_SYS_ADMIN. (read(2) and write(2) on a file that was not opened for it are
+ * EBADF, as ever.)
  */
 #define GUESTMEM_RIGHT_READ		(1U << 0)	/* read, map for reading */
 #define GUESTMEM_RIGHT_WRITE		(1U << 1)	/* write, map for writing */
@@ -146,7 +147,7 @@ struct guestmem_error {
 
 /* What changed; bits of guestmem_info.events and guestmem_eventfd.events. */
 #define GUESTMEM_EVENT_ADDED	(1U << 0)	/* a region was added */
-#define GUESTMEM_EVENT_REMOVED	(1U << 1)	/* one that nobody had locked was removed */
+#define GUESTMEM_EVENT_REMOVED	(1U << 1)	/* a region was removed, without FORCE */
 #define GUESTMEM_EVENT_REVOKED	(1U << 2)	/* a region was removed with FORCE */
 #define GUESTMEM_EVENT_STALE	(1U << 3)	/* see GUESTMEM_REGION_STALE */
 
@@ -155,15 +156,18 @@ struct guestmem_error {
 #define GUESTMEM_FEATURE_ATOMIC16	(1U << 1)	/* ATOMIC of 16 bytes */
 #define GUESTMEM_FEATURE_PRIVATE_READONLY (1U << 2)	/* private read-only memory can be pinned */
 
+/* Clear the events that are told, and with them the EPOLLPRI of poll(2). */
+#define GUESTMEM_INFO_TAKE_EVENTS	(1U << 0)
+
 /**
  * struct guestmem_info - ioctl(GUESTMEM_INFO)
  * @size: sizeof(struct guestmem_info)
- * @flags: must be 0
+ * @flags: GUESTMEM_INFO_TAKE_EVENTS or 0
  * @abi_version: [out] GUESTMEM_ABI_VERSION of the module
  * @rights: [out] GUESTMEM_RIGHT_* of this file
  * @features: [out] GUESTMEM_FEATURE_*
- * @events: [out] GUESTMEM_EVENT_* since this file last asked; asking clears them,
- *	and with them the EPOLLPRI of poll(2)
+ * @events: [out] GUESTMEM_EVENT_* since they were last taken by this file; while
+ *	there are any, poll(2) says EPOLLPRI
  * @id: [out] the guest's number; unique until the module is unloaded
  * @generation: [out] grows with each change of the regions
  * @pinned: [out] bytes pinned, revoked regions that DMA locks still hold included
@@ -225,9 +229,11 @@ struct guestmem_info {
  * Charged to the caller's RLIMIT_MEMLOCK unless it has CAP_IPC_LOCK. On failure
  * nothing is pinned, charged or changed.
  *
- * EEXIST overlaps a region; ENOMEM; ENOSPC too many regions; EFAULT memory that
- * cannot be accessed, or not written to; EACCES the file is not open for what is
- * needed; EBADF; EOPNOTSUPP memory that cannot be pinned; EINTR; EHWPOISON.
+ * EEXIST overlaps a region; EINVAL misaligned, empty, too long, or beyond the end
+ * of the file; EOVERFLOW; ENOMEM; ENOSPC too many regions; EFAULT memory that
+ * cannot be accessed, or not written to; EACCES no right, or the file is not open
+ * for what is needed; EBADF; EOPNOTSUPP memory that cannot be pinned; EINTR;
+ * EHWPOISON.
  */
 struct guestmem_region_add {
 	__u32 size;
@@ -262,7 +268,7 @@ struct guestmem_region_add {
  * pages stay pinned, and charged, until the last DMA lock on it is released.
  * Mappings of it give SIGBUS until another region is added there.
  *
- * ENOENT no such region; EBUSY; ETIMEDOUT.
+ * ENOENT no such region; EACCES; EBUSY locked, or still being added; ETIMEDOUT.
  */
 struct guestmem_region_remove {
 	__u32 size;

@@ -1,0 +1,752 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Each ioctl with each kind of bad input: the errno must be that of the table in
+ * linux/guestmem.h, and nothing may have changed.
+ *
+ * All that is particular to an ioctl stands in one entry of ioctls[]: a new one
+ * joins with an entry.
+ */
+#include "guestmem_test.h"
+#include "abi_layout.h"
+
+#include <stddef.h>
+
+enum { MAX_SIZE = 256, NPAGES = 4 };
+
+/* What calls refer to; made anew for each test. */
+struct env {
+	int fd;
+	int efd;
+	unsigned char *va;	/* NPAGES pages, region @id at GM_GPA */
+	unsigned char *spare;	/* NPAGES pages, in no region */
+	__u32 id;
+	__u32 handle;		/* of a lock */
+	struct guestmem_range range;
+	__u64 page;
+	struct guestmem_extent extents[NPAGES];
+	struct guestmem_region regions[NPAGES];
+};
+
+struct field {
+	size_t offset;
+	size_t size;
+};
+
+struct bad {
+	struct field field;
+	__u64 value;
+	int err;
+};
+
+/**
+ * struct entry - an ioctl
+ * @name: for messages
+ * @cmd: number
+ * @size: of the struct
+ * @min: of the first version of the struct
+ * @flags: that are known
+ * @make: fills in a call that succeeds
+ * @undo: takes back what a successful call did, so that it could be made again
+ * @out: [out] fields, that must be ignored on input
+ * @reserved: fields that must be 0
+ * @pointers: fields with pointers to user memory
+ * @bad: values of a field, and the errno
+ * @pure: a call changes nothing that an answer which cannot be delivered must undo
+ * @no_answer: nothing is written back
+ *
+ * A list ends with an empty entry; the compiler sees to that where all are given.
+ */
+struct entry {
+	const char *name;
+	unsigned long cmd;
+	size_t size;
+	size_t min;
+	__u32 flags;
+	void (*make)(struct env *env, void *arg);
+	void (*undo)(struct env *env, const void *arg);
+	struct field out[10];
+	struct field reserved[4];
+	struct field pointers[4];
+	struct bad bad[10];
+	bool pure;
+	bool no_answer;
+};
+
+#define FIELD(type, name) { offsetof(struct type, name), sizeof(((struct type *)0)->name) }
+#define SIZES(type) .size = sizeof(struct type), .min = sizeof(struct type)
+
+static void make_nothing(struct env *env, void *arg)
+{
+	(void)env;
+	(void)arg;
+}
+
+static void undo_nothing(struct env *env, const void *arg)
+{
+	(void)env;
+	(void)arg;
+}
+
+static void make_add(struct env *env, void *arg)
+{
+	struct guestmem_region_add *a = arg;
+
+	a->backing = GUESTMEM_BACKING_USER;
+	a->gpa = 2 * GM_GPA;
+	a->len = NPAGES * PG;
+	a->offset = (uintptr_t)env->spare;
+}
+
+static void undo_add(struct env *env, const void *arg)
+{
+	const struct guestmem_region_add *a = arg;
+
+	gm_remove(env->fd, a->id);
+}
+
+static void make_remove(struct env *env, void *arg)
+{
+	struct guestmem_region_remove *a = arg;
+
+	gm_unlock_handle(env->fd, env->handle);
+	a->id = env->id;
+}
+
+static void undo_remove(struct env *env, const void *arg)
+{
+	struct guestmem_lock lock;
+
+	(void)arg;
+	if (gm_list(env->fd, NULL, 0) == 0)
+		gm_user_add(env->fd, env->va, GM_GPA, NPAGES * PG, 0, &env->id);
+	gm_lock(env->fd, &lock, .direction = GUESTMEM_DMA_TO_DEVICE, .gpa = GM_GPA, .len = 1);
+	env->handle = lock.handle;
+}
+
+static void make_list(struct env *env, void *arg)
+{
+	struct guestmem_region_list *a = arg;
+
+	a->entries = (uintptr_t)env->regions;
+	a->entry_size = sizeof(*env->regions);
+	a->nentries = ARRAY_SIZE(env->regions);
+}
+
+static void make_translate(struct env *env, void *arg)
+{
+	struct guestmem_translate *a = arg;
+
+	a->ranges = (uintptr_t)&env->range;
+	a->nranges = 1;
+	a->extents = (uintptr_t)env->extents;
+	a->nextents = ARRAY_SIZE(env->extents);
+}
+
+static void make_lock(struct env *env, void *arg)
+{
+	struct guestmem_lock *a = arg;
+
+	a->flags = GUESTMEM_LOCK_PAGES;
+	a->direction = GUESTMEM_DMA_TO_DEVICE;
+	a->pages = (uintptr_t)&env->page;
+	a->npages = 1;
+	a->extents = (uintptr_t)env->extents;
+	a->nextents = 1;
+}
+
+static void make_lock_range(struct env *env, void *arg)
+{
+	struct guestmem_lock *a = arg;
+
+	a->direction = GUESTMEM_DMA_TO_DEVICE;
+	a->gpa = GM_GPA;
+	a->len = NPAGES * PG;
+	a->extents = (uintptr_t)env->extents;
+	a->nextents = ARRAY_SIZE(env->extents);
+}
+
+static void undo_lock(struct env *env, const void *arg)
+{
+	const struct guestmem_lock *a = arg;
+
+	gm_unlock_handle(env->fd, a->handle);
+}
+
+static void make_unlock(struct env *env, void *arg)
+{
+	struct guestmem_unlock *a = arg;
+
+	a->handle = env->handle;
+}
+
+static void make_fill(struct env *env, void *arg)
+{
+	struct guestmem_fill *a = arg;
+
+	/* What is there already: a call that succeeds changes nothing either. */
+	a->gpa = GM_GPA + 8;
+	a->len = 1;
+	a->value = env->va[8];
+}
+
+static void make_copy(struct env *env, void *arg)
+{
+	struct guestmem_copy *a = arg;
+
+	env->va[8] = env->va[0];
+	a->dst = GM_GPA + 8;
+	a->src = GM_GPA;
+	a->len = 1;
+}
+
+static void make_atomic(struct env *env, void *arg)
+{
+	struct guestmem_atomic *a = arg;
+
+	(void)env;
+	a->op = GUESTMEM_ATOMIC_OR;
+	a->width = 4;
+	a->gpa = GM_GPA;
+}
+
+static void make_eventfd(struct env *env, void *arg)
+{
+	struct guestmem_eventfd *a = arg;
+
+	a->fd = env->efd;
+	a->events = GUESTMEM_EVENT_STALE;
+}
+
+static void undo_eventfd(struct env *env, const void *arg)
+{
+	struct guestmem_eventfd ev;
+
+	(void)arg;
+	gm_eventfd(env->fd, &ev, .fd = env->efd, .events = 0);
+}
+
+static const struct entry ioctls[] = {
+	{
+		.name = "INFO", .cmd = GUESTMEM_INFO, SIZES(guestmem_info),
+		.flags = GUESTMEM_INFO_TAKE_EVENTS, .make = make_nothing, .undo = undo_nothing,
+		.pure = true,
+		/* All behind the flags is [out]; the last of it is always 0. */
+		.out = { { 8, sizeof(struct guestmem_info) - 8 } },
+	}, {
+		.name = "REGION_ADD", .cmd = GUESTMEM_REGION_ADD, SIZES(guestmem_region_add),
+		.flags = GUESTMEM_REGION_READONLY, .make = make_add, .undo = undo_add,
+		.out = { FIELD(guestmem_region_add, id), FIELD(guestmem_region_add, err) },
+		.reserved = { FIELD(guestmem_region_add, reserved) },
+		.bad = {
+			{ FIELD(guestmem_region_add, backing), 0, EOPNOTSUPP },
+			{ FIELD(guestmem_region_add, backing), 3, EOPNOTSUPP },
+			{ FIELD(guestmem_region_add, backing), 0xffffffff, EOPNOTSUPP },
+			{ FIELD(guestmem_region_add, fd), 1, EOPNOTSUPP },
+			{ FIELD(guestmem_region_add, gpa), GM_GPA, EEXIST },
+			{ FIELD(guestmem_region_add, len), 0, EINVAL },
+			{ FIELD(guestmem_region_add, offset), 8, EINVAL },
+		},
+	}, {
+		.name = "REGION_REMOVE", .cmd = GUESTMEM_REGION_REMOVE,
+		SIZES(guestmem_region_remove), .flags = GUESTMEM_REMOVE_FORCE,
+		.make = make_remove, .undo = undo_remove, .pure = true,
+		.out = { FIELD(guestmem_region_remove, nlocks),
+			 FIELD(guestmem_region_remove, err) },
+		.reserved = { FIELD(guestmem_region_remove, reserved) },
+		.bad = { { FIELD(guestmem_region_remove, id), 0xffffffff, ENOENT } },
+	}, {
+		.name = "REGION_LIST", .cmd = GUESTMEM_REGION_LIST, SIZES(guestmem_region_list),
+		.make = make_list, .undo = undo_nothing, .pure = true,
+		.out = { FIELD(guestmem_region_list, err) },
+		.pointers = { FIELD(guestmem_region_list, entries) },
+		.bad = { { FIELD(guestmem_region_list, nentries), 0, EMSGSIZE } },
+	}, {
+		.name = "TRANSLATE", .cmd = GUESTMEM_TRANSLATE, SIZES(guestmem_translate),
+		.flags = GUESTMEM_EXTENT_HPA, .make = make_translate, .undo = undo_nothing,
+		.pure = true,
+		.out = { FIELD(guestmem_translate, err) },
+		.pointers = { FIELD(guestmem_translate, ranges),
+			      FIELD(guestmem_translate, extents) },
+		.bad = {
+			{ FIELD(guestmem_translate, nranges), 0, EINVAL },
+			{ FIELD(guestmem_translate, nextents), 0, EMSGSIZE },
+		},
+	}, {
+		.name = "LOCK of pages", .cmd = GUESTMEM_LOCK, SIZES(guestmem_lock),
+		.flags = GUESTMEM_LOCK_PAGES | GUESTMEM_EXTENT_HPA, .make = make_lock,
+		.undo = undo_lock,
+		.out = { FIELD(guestmem_lock, handle), FIELD(guestmem_lock, err) },
+		.pointers = { FIELD(guestmem_lock, pages), FIELD(guestmem_lock, extents) },
+		.bad = {
+			{ FIELD(guestmem_lock, direction), 0, EOPNOTSUPP },
+			{ FIELD(guestmem_lock, direction), 4, EOPNOTSUPP },
+			{ FIELD(guestmem_lock, direction), 0xffffffff, EOPNOTSUPP },
+			{ FIELD(guestmem_lock, npages), 0, EINVAL },
+			{ FIELD(guestmem_lock, npages), GUESTMEM_LOCK_MAX_PAGES + 1, EINVAL },
+			{ FIELD(guestmem_lock, npages), 0xffffffff, EINVAL },
+		},
+	}, {
+		.name = "LOCK of a range", .cmd = GUESTMEM_LOCK, SIZES(guestmem_lock),
+		.flags = GUESTMEM_LOCK_PAGES | GUESTMEM_EXTENT_HPA, .make = make_lock_range,
+		.undo = undo_lock,
+		.out = { FIELD(guestmem_lock, handle), FIELD(guestmem_lock, err) },
+		.pointers = { FIELD(guestmem_lock, extents) },
+		.bad = {
+			{ FIELD(guestmem_lock, direction), 0, EOPNOTSUPP },
+			{ FIELD(guestmem_lock, len), 0, EINVAL },
+			{ FIELD(guestmem_lock, len), ~0ULL, EOVERFLOW },
+			{ FIELD(guestmem_lock, gpa), 0, ENXIO },
+		},
+	}, {
+		.name = "UNLOCK", .cmd = GUESTMEM_UNLOCK, SIZES(guestmem_unlock),
+		.make = make_unlock, .undo = undo_remove, .pure = true, .no_answer = true,
+		.reserved = { FIELD(guestmem_unlock, reserved) },
+		.bad = { { FIELD(guestmem_unlock, handle), 0xffffffff, ENOENT } },
+	}, {
+		.name = "FILL", .cmd = GUESTMEM_FILL, SIZES(guestmem_fill),
+		.make = make_fill, .undo = undo_nothing, .pure = true,
+		.out = { FIELD(guestmem_fill, done), FIELD(guestmem_fill, err) },
+		.reserved = { FIELD(guestmem_fill, reserved) },
+		.bad = {
+			{ FIELD(guestmem_fill, value), 256, EINVAL },
+			{ FIELD(guestmem_fill, value), 0xffffffff, EINVAL },
+			{ FIELD(guestmem_fill, len), ~0ULL, EOVERFLOW },
+			{ FIELD(guestmem_fill, gpa), 0, ENXIO },
+		},
+	}, {
+		.name = "COPY", .cmd = GUESTMEM_COPY, SIZES(guestmem_copy),
+		.make = make_copy, .undo = undo_nothing, .pure = true,
+		.out = { FIELD(guestmem_copy, done), FIELD(guestmem_copy, err) },
+		.bad = {
+			{ FIELD(guestmem_copy, len), ~0ULL, EOVERFLOW },
+			{ FIELD(guestmem_copy, len), 9, EINVAL },
+			{ FIELD(guestmem_copy, dst), 0, ENXIO },
+			{ FIELD(guestmem_copy, src), 0, ENXIO },
+		},
+	}, {
+		.name = "ATOMIC", .cmd = GUESTMEM_ATOMIC, SIZES(guestmem_atomic),
+		.make = make_atomic, .undo = undo_nothing, .pure = true,
+		.out = { FIELD(guestmem_atomic, old), FIELD(guestmem_atomic, err) },
+		.reserved = { FIELD(guestmem_atomic, compare[0]),
+			      FIELD(guestmem_atomic, compare[1]) },
+		.bad = {
+			{ FIELD(guestmem_atomic, op), 0, EOPNOTSUPP },
+			{ FIELD(guestmem_atomic, op), 7, EOPNOTSUPP },
+			{ FIELD(guestmem_atomic, op), 0xffffffff, EOPNOTSUPP },
+			{ FIELD(guestmem_atomic, width), 0, EINVAL },
+			{ FIELD(guestmem_atomic, width), 3, EINVAL },
+			{ FIELD(guestmem_atomic, gpa), GM_GPA + 2, EINVAL },
+			{ FIELD(guestmem_atomic, operand[0]), 1ULL << 32, EINVAL },
+			{ FIELD(guestmem_atomic, operand[1]), 1, EINVAL },
+		},
+	}, {
+		.name = "EVENTFD", .cmd = GUESTMEM_EVENTFD, SIZES(guestmem_eventfd),
+		.make = make_eventfd, .undo = undo_eventfd, .pure = true, .no_answer = true,
+		.bad = {
+			{ FIELD(guestmem_eventfd, fd), 0xffffffff, EBADF },
+			{ FIELD(guestmem_eventfd, events), 1U << 31, EOPNOTSUPP },
+			{ FIELD(guestmem_eventfd, events), 0, ENOENT },
+		},
+	},
+};
+
+/* A variant is an entry of the table; there must be one for each. */
+FIXTURE(badinput) {
+	struct gm_guest guest;
+	struct gm_mem mem, spare;
+	struct env env;
+	const struct entry *e;
+	/* Two pages, the second one not mapped. */
+	unsigned char *edge;
+	/* The struct of the call; the union gives it room and alignment. */
+	union {
+		unsigned char bytes[MAX_SIZE];
+		__u32 head[2];
+		__u64 align;
+	} arg;
+	/* What there is before a call. */
+	struct guestmem_info info;
+	struct guestmem_region regions[NPAGES];
+	int nregions;
+};
+FIXTURE_VARIANT(badinput) {
+	int index;
+};
+FIXTURE_VARIANT_ADD(badinput, info) { .index = 0 };
+FIXTURE_VARIANT_ADD(badinput, region_add) { .index = 1 };
+FIXTURE_VARIANT_ADD(badinput, region_remove) { .index = 2 };
+FIXTURE_VARIANT_ADD(badinput, region_list) { .index = 3 };
+FIXTURE_VARIANT_ADD(badinput, translate) { .index = 4 };
+FIXTURE_VARIANT_ADD(badinput, lock_pages) { .index = 5 };
+FIXTURE_VARIANT_ADD(badinput, lock_range) { .index = 6 };
+FIXTURE_VARIANT_ADD(badinput, unlock) { .index = 7 };
+FIXTURE_VARIANT_ADD(badinput, fill) { .index = 8 };
+FIXTURE_VARIANT_ADD(badinput, copy) { .index = 9 };
+FIXTURE_VARIANT_ADD(badinput, atomic) { .index = 10 };
+FIXTURE_VARIANT_ADD(badinput, eventfd) { .index = 11 };
+_Static_assert(ARRAY_SIZE(ioctls) == 12, "an ioctl without a variant");
+FIXTURE_SETUP(badinput)
+{
+	struct env *env = &self->env;
+	struct guestmem_lock lock;
+
+	gm_guest_setup(_metadata, &self->guest);
+	ASSERT_EQ(0, gm_mem_alloc(&self->mem, GM_ANON, NPAGES * PG));
+	ASSERT_EQ(0, gm_mem_alloc(&self->spare, GM_ANON, NPAGES * PG));
+	self->e = &ioctls[variant->index];
+	self->edge = mmap(NULL, 2 * PG, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			  0);
+	ASSERT_NE(MAP_FAILED, self->edge);
+	ASSERT_EQ(0, munmap(self->edge + PG, PG));
+
+	*env = (struct env){
+		.fd = self->guest.fd,
+		.efd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC),
+		.va = self->mem.va,
+		.spare = self->spare.va,
+		.range = { GM_GPA, 1 },
+		.page = GM_GPA,
+	};
+	ASSERT_LE(0, env->efd);
+	ASSERT_EQ(0, gm_user_add(env->fd, env->va, GM_GPA, NPAGES * PG, 0, &env->id));
+	ASSERT_EQ(0, gm_lock(env->fd, &lock, .direction = GUESTMEM_DMA_TO_DEVICE, .gpa = GM_GPA,
+			     .len = 1));
+	env->handle = lock.handle;
+}
+FIXTURE_TEARDOWN(badinput)
+{
+	munmap(self->edge, PG);
+	close(self->env.efd);
+	gm_mem_free(&self->mem);
+	gm_mem_free(&self->spare);
+	gm_guest_teardown(_metadata, &self->guest);
+}
+
+/* A good call in self->arg, and the state before it. */
+static void prepare(FIXTURE_DATA(badinput) *self)
+{
+	memset(&self->arg, 0, sizeof(self->arg));
+	self->e->make(&self->env, self->arg.bytes);
+	self->arg.head[0] = self->e->size;
+	gm_info(self->env.fd, &self->info);
+	self->nregions = gm_list(self->env.fd, self->regions, NPAGES);
+}
+
+static int call(FIXTURE_DATA(badinput) *self)
+{
+	return gm_ioctl(self->env.fd, self->e->cmd, self->arg.bytes);
+}
+
+/* Takes back a call that succeeded, or only what prepare() did. */
+static void undo(FIXTURE_DATA(badinput) *self)
+{
+	self->e->undo(&self->env, self->arg.bytes);
+}
+
+static void set(FIXTURE_DATA(badinput) *self, const struct field *field, __u64 value)
+{
+	memcpy(self->arg.bytes + field->offset, &value, field->size);
+}
+
+/* A call must fail with @err_ and change nothing; what is set up for it is undone. */
+#define EXPECT_FAILS(err_, ret_, fmt_, ...) do {						\
+	struct guestmem_region now_[NPAGES];						\
+	struct guestmem_info info_;							\
+	int r_ = (ret_);								\
+											\
+	EXPECT_EQ(-(err_), r_)								\
+		TH_LOG("%s: " fmt_, self->e->name, ##__VA_ARGS__);			\
+	EXPECT_EQ(0, gm_info(self->env.fd, &info_));					\
+	EXPECT_EQ(0, memcmp(&info_, &self->info, sizeof(info_)))			\
+		TH_LOG("%s changed something: " fmt_, self->e->name, ##__VA_ARGS__);	\
+	memset(now_, 0, sizeof(now_));							\
+	EXPECT_EQ(self->nregions, gm_list(self->env.fd, now_, NPAGES));			\
+	EXPECT_EQ(0, memcmp(now_, self->regions, self->nregions * sizeof(now_[0])));	\
+	if (self->e->undo == undo_remove || !r_)					\
+		undo(self);								\
+} while (0)
+
+#define EXPECT_WORKS(ret_, fmt_, ...) do {						\
+	EXPECT_EQ(0, (ret_))								\
+		TH_LOG("%s: " fmt_, self->e->name, ##__VA_ARGS__);			\
+	undo(self);									\
+} while (0)
+
+/* The call that all others are a variation of must work, or they say nothing. */
+TEST_F(badinput, good)
+{
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		prepare(self);
+		EXPECT_WORKS(call(self), "good");
+	}
+}
+
+TEST_F(badinput, flags)
+{
+	int bit;
+
+	for (bit = 0; bit < 32; bit++) {
+		if (self->e->flags & (1U << bit))
+			continue;
+		prepare(self);
+		self->arg.head[1] |= 1U << bit;
+		EXPECT_FAILS(EOPNOTSUPP, call(self), "flag %d", bit);
+	}
+	prepare(self);
+	self->arg.head[1] = ~0U;
+	EXPECT_FAILS(EOPNOTSUPP, call(self), "all flags");
+}
+
+TEST_F(badinput, reserved)
+{
+	const struct field *f;
+	unsigned int bit;
+
+	for (f = self->e->reserved; f->size; f++) {
+		for (bit = 0; bit < 8 * f->size; bit += 7) {
+			prepare(self);
+			set(self, f, 1ULL << bit);
+			EXPECT_FAILS(EOPNOTSUPP, call(self), "reserved at %zu, bit %u", f->offset,
+				     bit);
+		}
+	}
+	/* A test of nothing where there is no such field: but then the good call is one. */
+	prepare(self);
+	EXPECT_WORKS(call(self), "good");
+}
+
+TEST_F(badinput, values)
+{
+	const struct bad *b;
+
+	for (b = self->e->bad; b->err; b++) {
+		prepare(self);
+		set(self, &b->field, b->value);
+		EXPECT_FAILS(b->err, call(self), "value 0x%llx at %zu",
+			     (unsigned long long)b->value, b->field.offset);
+	}
+	prepare(self);
+	EXPECT_WORKS(call(self), "good");
+}
+
+TEST_F(badinput, size)
+{
+	size_t sizes[] = { 0, 1, 4, 7, 8, self->e->min - 8, self->e->min - 4, self->e->min - 1 };
+	unsigned int i;
+	size_t extra;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		if (sizes[i] >= self->e->min)
+			continue;
+		prepare(self);
+		self->arg.head[0] = sizes[i];
+		EXPECT_FAILS(EINVAL, call(self), "size %zu", sizes[i]);
+	}
+	/* Of a newer user space: as long as it asks nothing more of us, fine. */
+	for (extra = 1; extra <= 32; extra++) {
+		prepare(self);
+		self->arg.head[0] += extra;
+		EXPECT_WORKS(call(self), "%zu zero bytes behind", extra);
+		prepare(self);
+		self->arg.head[0] += extra;
+		self->arg.bytes[self->e->size + extra - 1] = 1;
+		EXPECT_FAILS(E2BIG, call(self), "a non-zero byte %zu behind", extra);
+	}
+	prepare(self);
+	self->arg.head[0] = 0xffffffff;
+	EXPECT_GT(0, call(self));
+	undo(self);
+}
+
+TEST_F(badinput, pointers)
+{
+	unsigned char *edge = self->edge + PG;
+	int fd = self->env.fd;
+	size_t part;
+
+	prepare(self);
+	EXPECT_FAILS(EFAULT, gm_ioctl(fd, self->e->cmd, NULL), "NULL");
+	prepare(self);
+	EXPECT_FAILS(EFAULT, gm_ioctl(fd, self->e->cmd, (void *)8), "8");
+	prepare(self);
+	EXPECT_FAILS(EFAULT, gm_ioctl(fd, self->e->cmd, edge), "unmapped");
+	prepare(self);
+	EXPECT_FAILS(EFAULT, gm_ioctl(fd, self->e->cmd, (void *)0xffff888000000000UL), "kernel");
+	prepare(self);
+	EXPECT_FAILS(EFAULT, gm_ioctl(fd, self->e->cmd, (void *)-8UL), "end of the address space");
+	prepare(self);
+	EXPECT_FAILS(EFAULT, gm_ioctl(fd, self->e->cmd, (void *)0x8000000000000000UL),
+		     "not canonical");
+
+	/* Ends where the page ends: not a byte more may be touched. */
+	prepare(self);
+	memcpy(edge - self->e->size, self->arg.bytes, self->e->size);
+	EXPECT_EQ(0, gm_ioctl(fd, self->e->cmd, edge - self->e->size))
+		TH_LOG("%s at the end of a page", self->e->name);
+	memcpy(self->arg.bytes, edge - self->e->size, self->e->size);
+	undo(self);
+
+	/* Not all of it is there. */
+	for (part = 1; part < self->e->size; part += part < 16 ? 1 : 8) {
+		prepare(self);
+		memcpy(edge - part, self->arg.bytes, part);
+		EXPECT_FAILS(EFAULT, gm_ioctl(fd, self->e->cmd, edge - part), "%zu bytes there",
+			     part);
+	}
+	/* It says that it is longer than what is mapped. */
+	prepare(self);
+	self->arg.head[0] += 8;
+	memcpy(edge - self->e->size, self->arg.bytes, self->e->size);
+	EXPECT_FAILS(EFAULT, gm_ioctl(fd, self->e->cmd, edge - self->e->size), "longer than mapped");
+}
+
+/* The answer cannot be written. What would leave something behind must be undone. */
+TEST_F(badinput, answer_unwritable)
+{
+	void *p = self->edge;
+	int ret;
+
+	prepare(self);
+	memcpy(p, self->arg.bytes, self->e->size);
+	ASSERT_EQ(0, mprotect(p, PG, PROT_READ));
+	if (self->e->no_answer) {
+		ret = gm_ioctl(self->env.fd, self->e->cmd, p);
+		EXPECT_TRUE(ret == 0 || ret == -EFAULT)
+			TH_LOG("%s: %d", self->e->name, ret);
+		undo(self);
+	} else if (self->e->pure) {
+		EXPECT_EQ(-EFAULT, gm_ioctl(self->env.fd, self->e->cmd, p))
+			TH_LOG("%s", self->e->name);
+		undo(self);
+	} else {
+		struct guestmem_info info;
+
+		EXPECT_EQ(-EFAULT, gm_ioctl(self->env.fd, self->e->cmd, p))
+			TH_LOG("%s", self->e->name);
+		ASSERT_EQ(0, gm_info(self->env.fd, &info));
+		EXPECT_EQ(self->info.nregions, info.nregions);
+		EXPECT_EQ(self->info.nlocks, info.nlocks);
+		EXPECT_EQ(self->info.pinned, info.pinned);
+		/* And can be done again, at the same place. */
+		EXPECT_WORKS(call(self), "after an answer that could not be written");
+	}
+}
+
+TEST_F(badinput, inner_pointers)
+{
+	__u64 values[] = { 0, 8, (uintptr_t)self->edge + PG, 0xffff888000000000ULL, -8ULL,
+			   1ULL << 63, (uintptr_t)self->edge + PG - 4 };
+	const struct field *f;
+	unsigned int i;
+
+	for (f = self->e->pointers; f->size; f++) {
+		for (i = 0; i < ARRAY_SIZE(values); i++) {
+			prepare(self);
+			set(self, f, values[i]);
+			EXPECT_FAILS(EFAULT, call(self), "pointer 0x%llx at %zu",
+				     (unsigned long long)values[i], f->offset);
+		}
+	}
+	prepare(self);
+	EXPECT_WORKS(call(self), "good");
+}
+
+/*
+ * Rubbish in [out] fields does no harm, and all of them are written: an old value
+ * would be taken for an answer.
+ */
+TEST_F(badinput, out)
+{
+	unsigned char clean[MAX_SIZE];
+	const struct field *f;
+
+	prepare(self);
+	EXPECT_EQ(0, call(self));
+	memcpy(clean, self->arg.bytes, sizeof(clean));
+	undo(self);
+	prepare(self);
+	for (f = self->e->out; f->size; f++)
+		memset(self->arg.bytes + f->offset, 0xff, f->size);
+	memset(self->arg.bytes + self->e->size, 0xa5, MAX_SIZE - self->e->size);
+	EXPECT_EQ(0, call(self))
+		TH_LOG("%s with rubbish in the [out] fields", self->e->name);
+	for (f = self->e->out; f->size; f++) {
+		size_t i;
+		bool same = true;
+
+		for (i = 0; i < f->size; i++)
+			same = same && self->arg.bytes[f->offset + i] == 0xff;
+		EXPECT_FALSE(same)
+			TH_LOG("%s: at %zu nothing was written", self->e->name, f->offset);
+	}
+	/* err is the last thing in most: zero, for a call that succeeded. */
+	if (self->e->size >= sizeof(struct guestmem_error) + 8 &&
+	    self->e->cmd != GUESTMEM_INFO) {
+		struct guestmem_error err;
+
+		memcpy(&err, self->arg.bytes + self->e->size - sizeof(err), sizeof(err));
+		EXPECT_TRUE(gm_err_is_zero(&err))
+			TH_LOG("%s", self->e->name);
+	}
+	if (self->e->cmd == GUESTMEM_INFO) {
+		struct guestmem_info info;
+
+		memcpy(&info, self->arg.bytes, sizeof(info));
+		EXPECT_EQ(0, info.reserved);
+		EXPECT_EQ(GUESTMEM_ABI_VERSION, info.abi_version);
+		EXPECT_EQ(PG, info.page_size);
+	}
+	/* Not a byte behind the struct. */
+	{
+		size_t i;
+
+		for (i = self->e->size; i < MAX_SIZE; i++)
+			ASSERT_EQ(0xa5, self->arg.bytes[i]);
+	}
+	/* The caller's size is what it said. */
+	EXPECT_EQ(self->e->size, self->arg.head[0]);
+	undo(self);
+}
+
+GM_PLAIN_FIXTURE(plain)
+
+TEST_F(plain, unknown_ioctls)
+{
+	unsigned char arg[MAX_SIZE] = { 0 };
+	int fd = self->guest.fd;
+	unsigned int nr;
+
+	for (nr = 0; nr < 256; nr++) {
+		unsigned long cmd = _IO(GUESTMEM_IOC_TYPE, nr);
+		unsigned int i;
+		bool known = false;
+
+		for (i = 0; i < ARRAY_SIZE(ioctls); i++)
+			known = known || ioctls[i].cmd == cmd;
+		if (!known) {
+			EXPECT_EQ(-ENOTTY, gm_ioctl(fd, cmd, arg))
+				TH_LOG("number %u", nr);
+		}
+		/* The right number in the wrong clothes. */
+		EXPECT_EQ(-ENOTTY, gm_ioctl(fd, _IOC(_IOC_READ | _IOC_WRITE, GUESTMEM_IOC_TYPE,
+						     nr, 8), arg));
+		EXPECT_EQ(-ENOTTY, gm_ioctl(fd, _IO(GUESTMEM_IOC_TYPE + 1, nr), arg));
+	}
+	EXPECT_EQ(-ENOTTY, gm_ioctl(fd, 0xffffffffUL, arg));
+}
+
+TEST_F(plain, open_modes)
+{
+	/* The device has no directory or link in it, and does not mind flags. */
+	int fd = open(GM_DEV, O_RDWR | O_NONBLOCK | O_APPEND | O_CLOEXEC);
+
+	ASSERT_LE(0, fd);
+	close(fd);
+	EXPECT_EQ(-1, open(GM_DEV "/x", O_RDWR));
+	EXPECT_EQ(ENOTDIR, errno);
+	EXPECT_EQ(-1, ftruncate(self->guest.fd, 0));
+}
+
+TEST_HARNESS_MAIN
