@@ -254,7 +254,12 @@ struct gm_cursor {
  * gm_fail - note why, and return what
  * @err: where, or NULL if nobody will read it
  * @rc: negative errno
- * @reason: enum guestmem_reason; the other arguments are as it says
+ * @reason: enum guestmem_reason, which says what the others are
+ * @addr: see there
+ * @need: see there
+ * @limit: see there
+ *
+ * Return: @rc.
  */
 static inline int gm_fail(struct guestmem_error *err, int rc, u32 reason, u64 addr, u64 need,
 			  u64 limit)

@@ -14,9 +14,13 @@
  */
 #include "runs.h"
 
+static_assert(sizeof(struct gm_run) == 16, "the worst case is 16 bytes a page");
+
 /**
  * gm_runs_npages - how many pages there are
  * @runs: the runs
+ *
+ * Return: the number.
  */
 u32 gm_runs_npages(const struct gm_runs *runs)
 {

@@ -3,6 +3,7 @@
 #define _GUESTMEM_RUNS_H
 
 #ifdef __KERNEL__
+#include <linux/build_bug.h>
 #include <linux/types.h>
 #else
 #include "shim.h"

@@ -3,6 +3,7 @@
 #ifndef _SHIM_H
 #define _SHIM_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What an administrator sees: tracepoints, fdinfo and the debugfs listing. */
+#include "guestmem_test.h"
+
+#define TRACING	"/sys/kernel/tracing/"
+
+static int put_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC), rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+static char *get_file(const char *path)
+{
+	static char text[1 << 18];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t len = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return NULL;
+	while (len < sizeof(text) - 1 && (n = read(fd, text + len, sizeof(text) - 1 - len)) > 0)
+		len += n;
+	close(fd);
+	text[len] = 0;
+	return text;
+}
+
+FIXTURE(observe) {
+	struct gm_guest guest;
+	struct gm_mem mem;
+	__u32 id;
+	struct guestmem_lock lock;
+};
+
+FIXTURE_SETUP(observe)
+{
+	gm_guest_setup(_metadata, &self->guest);
+	ASSERT_EQ(0, gm_mem_alloc(&self->mem, GM_MEMFD, 16 * PG));
+	ASSERT_EQ(0, gm_mem_add(self->guest.fd, &self->mem, GM_GPA, 0, self->mem.len,
+				GUESTMEM_REGION_READONLY, &self->id));
+	ASSERT_EQ(0, gm_lock(self->guest.fd, &self->lock, .direction = GUESTMEM_DMA_TO_DEVICE,
+			     .gpa = GM_GPA + 5, .len = PG));
+}
+
+FIXTURE_TEARDOWN(observe)
+{
+	gm_mem_free(&self->mem);
+	gm_guest_teardown(_metadata, &self->guest);
+}
+
+TEST_F(observe, fdinfo)
+{
+	char path[64], expect[64], *text;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", self->guest.fd);
+	text = get_file(path);
+	ASSERT_NE(NULL, text);
+	snprintf(expect, sizeof(expect), "\nguest:\t%llu\n", (unsigned long long)self->guest.id);
+	EXPECT_NE(NULL, strstr(text, expect));
+	EXPECT_NE(NULL, strstr(text, "\nregions:\t1\n"));
+	EXPECT_NE(NULL, strstr(text, "\npinned_kb:\t64\n"));
+	EXPECT_NE(NULL, strstr(text, "\nlocks:\t1\n"));
+}
+
+TEST_F(observe, debugfs)
+{
+	char expect[160], *text;
+
+	text = get_file("/sys/kernel/debug/guestmem/guests");
+	ASSERT_NE(NULL, text);
+	snprintf(expect, sizeof(expect), "guest %llu regions 1 ",
+		 (unsigned long long)self->guest.id);
+	EXPECT_NE(NULL, strstr(text, expect));
+	snprintf(expect, sizeof(expect), "  region %u %#llx-%#llx file pid %d runs ", self->id,
+		 GM_GPA, GM_GPA + self->mem.len - 1, getpid());
+	EXPECT_NE(NULL, strstr(text, expect))
+		TH_LOG("%s", text);
+	EXPECT_NE(NULL, strstr(text, " locks 1 readonly\n"));
+	snprintf(expect, sizeof(expect), "    lock %#llx-%#llx direction 1 maps 0\n", GM_GPA + 5,
+		 GM_GPA + PG + 4);
+	EXPECT_NE(NULL, strstr(text, expect));
+
+	/* What only a lock keeps is not forgotten. */
+	ASSERT_EQ(-ETIMEDOUT, gm_revoke(self->guest.fd, self->id));
+	text = get_file("/sys/kernel/debug/guestmem/guests");
+	EXPECT_NE(NULL, strstr(text, " locks 1 readonly revoked\n"));
+	ASSERT_EQ(0, gm_unlock_handle(self->guest.fd, self->lock.handle));
+	text = get_file("/sys/kernel/debug/guestmem/guests");
+	snprintf(expect, sizeof(expect), "  region %u ", self->id);
+	EXPECT_EQ(NULL, strstr(text, expect));
+}
+
+TEST_F(observe, debugfs_is_for_root)
+{
+	ASSERT_EQ(0, gm_unprivileged());
+	EXPECT_EQ(-1, open("/sys/kernel/debug/guestmem/guests", O_RDONLY | O_CLOEXEC));
+	EXPECT_EQ(0, gm_privileged());
+}
+
+/* Each once, with addresses of the guest and none of the host's. */
+TEST_F(observe, tracepoints)
+{
+	static const char * const names[] = {
+		"guestmem_pin", "guestmem_lock", "guestmem_translate", "guestmem_fault",
+		"guestmem_unlock", "guestmem_revoke", "guestmem_unpin",
+	};
+	struct guestmem_range range = { .gpa = GM_GPA, .len = 1 };
+	struct guestmem_extent extent;
+	struct guestmem_translate translate;
+	unsigned char *map;
+	char expect[160], *text;
+	unsigned int i;
+	__u32 id;
+
+	ASSERT_EQ(0, put_file(TRACING "trace", ""));
+	ASSERT_EQ(0, put_file(TRACING "events/guestmem/enable", "1"));
+	EXPECT_EQ(0, gm_mem_add(self->guest.fd, &self->mem, 2 * GM_GPA, 0, PG, 0, &id));
+	EXPECT_EQ(0, gm_lock(self->guest.fd, &self->lock, .direction = GUESTMEM_DMA_FROM_DEVICE,
+			     .gpa = 2 * GM_GPA, .len = 7));
+	EXPECT_EQ(0, gm_translate(self->guest.fd, &translate, .ranges = (uintptr_t)&range,
+				  .nranges = 1, .extents = (uintptr_t)&extent, .nextents = 1));
+	map = gm_mmap(self->guest.fd, 2 * GM_GPA, PG, PROT_READ);
+	ASSERT_NE(MAP_FAILED, map);
+	EXPECT_EQ(self->mem.va[0], *(volatile unsigned char *)map);
+	EXPECT_EQ(0, gm_unlock_handle(self->guest.fd, self->lock.handle));
+	EXPECT_EQ(0, gm_remove(self->guest.fd, id));
+	EXPECT_EQ(0, put_file(TRACING "events/guestmem/enable", "0"));
+	munmap(map, PG);
+
+	text = get_file(TRACING "trace");
+	ASSERT_NE(NULL, text);
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(expect, sizeof(expect), " %s: guest=%llu ", names[i],
+			 (unsigned long long)self->guest.id);
+		EXPECT_NE(NULL, strstr(text, expect))
+			TH_LOG("no %s", names[i]);
+	}
+	snprintf(expect, sizeof(expect), "guestmem_lock: guest=%llu gpa=%#llx-%#llx regions=1",
+		 (unsigned long long)self->guest.id, 2 * GM_GPA, 2 * GM_GPA + 6);
+	EXPECT_NE(NULL, strstr(text, expect));
+}
+
+TEST_HARNESS_MAIN
