@@ -184,6 +184,11 @@ static vm_fault_t gm_fault(struct vm_fault *vmf)
 		rc = VM_FAULT_HWPOISON;
 		goto out_unlock;
 	}
+	/* Another thread was faster; a write that it does not allow comes again. */
+	if (pmd_leaf(READ_ONCE(*vmf->pmd))) {
+		rc = VM_FAULT_NOPAGE;
+		goto out_unlock;
+	}
 	rc = gm_fill_huge(vmf, &cur);
 	if (rc == VM_FAULT_FALLBACK) {
 		cur.run = gm_runs_find(&region->runs, (gpa - region->node.start) >> PAGE_SHIFT, 0);

@@ -229,11 +229,9 @@ int gm_ioctl_region_remove(struct gm_cmd *cmd)
 		  MAX_SCHEDULE_TIMEOUT : msecs_to_jiffies(arg->timeout_ms);
 	left = wait_event_killable_timeout(guest->drain, !READ_ONCE(region->nlocks), timeout);
 	arg->nlocks = READ_ONCE(region->nlocks);
-	if (left < 0)
-		rc = -EINTR;
-	else if (arg->nlocks)
-		rc = gm_fail(&arg->err, -ETIMEDOUT, GUESTMEM_REASON_LOCKED, region->node.start,
-			     arg->nlocks, 0);
+	if (arg->nlocks)
+		rc = gm_fail(&arg->err, left < 0 ? -EINTR : -ETIMEDOUT, GUESTMEM_REASON_LOCKED,
+			     region->node.start, arg->nlocks, 0);
 	trace_guestmem_revoke(guest->id, region->id, region->node.start, region->node.last,
 			      arg->nlocks);
 	gm_region_put(region);

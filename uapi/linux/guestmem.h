@@ -84,7 +84,8 @@
  * @GUESTMEM_REASON_FILE_TYPE: not a file of tmpfs (memfd) or hugetlbfs
  * @GUESTMEM_REASON_PRIVATE_READONLY: at user address @addr is a private read-only
  *	mapping; this kernel cannot keep a pin of it coherent
- * @GUESTMEM_REASON_LOCKED: @need DMA locks hold the region at GPA @addr
+ * @GUESTMEM_REASON_LOCKED: @need DMA locks hold the region at GPA @addr, or the
+ *	pages of the one that was revoked there
  * @GUESTMEM_REASON_POISONED: hardware error in the page of GPA @addr
  * @GUESTMEM_REASON_OUTPUT: the output array needs @need entries, it has @limit
  */

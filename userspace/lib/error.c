@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: LGPL-2.1-only OR MIT
+/*
+ * The last error of each thread: kept as figures when it happens, which costs a few
+ * stores, and made into a sentence when somebody asks.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "internal.h"
+
+static _Thread_local struct last {
+	int err;
+	enum op op;
+	const char *why;
+	uint64_t done;
+	struct guestmem_error e;
+} last;
+
+static _Thread_local char text[512];
+
+static const char * const op_text[NR_OPS] = {
+	[OP_OPEN]	= ("cannot open " GUESTMEM_DEVICE),
+	[OP_FROM_FD]	= "cannot use the descriptor",
+	[OP_FD]		= "cannot tell the descriptor",
+	[OP_INFO]	= "cannot get information",
+	[OP_EVENTFD]	= "cannot register the eventfd",
+	[OP_ADD_USER]	= "cannot add the region",
+	[OP_ADD_FILE]	= "cannot add the region",
+	[OP_REMOVE]	= "cannot remove the region",
+	[OP_REVOKE]	= "cannot revoke the region",
+	[OP_REGIONS]	= "cannot list the regions",
+	[OP_TRANSLATE]	= "cannot translate",
+	[OP_LOCK]	= "cannot lock",
+	[OP_LOCK_PAGES]	= "cannot lock the pages",
+	[OP_UNLOCK]	= "cannot unlock",
+	[OP_READ]	= "cannot read",
+	[OP_WRITE]	= "cannot write",
+	[OP_FILL]	= "cannot fill",
+	[OP_COPY]	= "cannot copy",
+	[OP_CMPXCHG]	= "cannot compare and exchange",
+	[OP_ATOMIC]	= "cannot do the atomic operation",
+	[OP_MAP]	= "cannot map",
+	[OP_UNMAP]	= "cannot unmap",
+};
+
+int fail_done(enum op op, int err, const char *why,
+	      const struct guestmem_error *e, uint64_t done)
+{
+	last.err = err;
+	last.op = op;
+	last.why = why;
+	last.done = done;
+	if (e)
+		last.e = *e;
+	else
+		memset(&last.e, 0, sizeof(last.e));
+	errno = err;
+	return -err;
+}
+
+int fail(enum op op, int err, const char *why)
+{
+	return fail_done(op, err, why, NULL, 0);
+}
+
+int fail_reason(enum op op, int err, const struct guestmem_error *e)
+{
+	return fail_done(op, err, NULL, e, 0);
+}
+
+int fail_null(enum op op, const char *what)
+{
+	return fail(op, EINVAL, what);
+}
+
+int fail_wraps(enum op op, uint64_t gpa, uint64_t len)
+{
+	struct guestmem_error e = {
+		.reason = GUESTMEM_REASON_WRAPS,
+		.addr = gpa,
+		.need = len,
+		.limit = UINT64_MAX,
+	};
+
+	return fail_reason(op, EOVERFLOW, &e);
+}
+
+int guestmem_last_error(struct guestmem_error *err)
+{
+	if (err)
+		*err = last.e;
+	return -last.err;
+}
+
+uint64_t guestmem_last_done(void)
+{
+	return last.done;
+}
+
+struct out {
+	char *pos;
+	size_t left;
+};
+
+static void __attribute__((format(printf, 2, 3)))
+put(struct out *o, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(o->pos, o->left, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		return;
+	if ((size_t)n >= o->left)
+		n = (int)o->left - 1;
+	o->pos += n;
+	o->left -= (size_t)n;
+}
+
+/* "67108864 bytes (64 MiB)": exact, and short where that helps. */
+static void put_bytes(struct out *o, uint64_t n)
+{
+	static const char * const unit[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
+	unsigned int u = 0;
+	double h = (double)n;
+
+	while (h >= 1024 && u + 1 < sizeof(unit) / sizeof(unit[0])) {
+		h /= 1024;
+		u++;
+	}
+	put(o, "%llu byte%s", (unsigned long long)n, n == 1 ? "" : "s");
+	if (u)
+		put(o, " (%.4g %s)", h, unit[u]);
+}
+
+static void put_rights(struct out *o, uint64_t rights)
+{
+	static const char * const name[] = {
+		"READ", "WRITE", "MAP", "LOCK", "TRANSLATE", "TRANSLATE_HPA", "MANAGE",
+	};
+	const char *sep = "";
+
+	if (!rights)
+		put(o, "none");
+	for (unsigned int i = 0; i < 64; i++) {
+		if (!(rights >> i & 1))
+			continue;
+		if (i < sizeof(name) / sizeof(name[0]))
+			put(o, "%s%s", sep, name[i]);
+		else
+			put(o, "%sbit %u", sep, i);
+		sep = ", ";
+	}
+}
+
+/* What an address in the figures of this operation is an address in. */
+static const char *addr_name(void)
+{
+	switch (last.op) {
+	case OP_ADD_USER:
+		return "address";
+	case OP_ADD_FILE:
+		return "file offset";
+	default:
+		return "GPA";
+	}
+}
+
+static bool is_add(void)
+{
+	return last.op == OP_ADD_USER || last.op == OP_ADD_FILE;
+}
+
+static void put_limit(struct out *o)
+{
+	const char *what = "objects";
+
+	if (is_add())
+		what = "regions in the guest";
+	else if (last.op == OP_LOCK || last.op == OP_LOCK_PAGES)
+		what = "DMA locks of this file";
+	else if (last.op == OP_EVENTFD)
+		what = "eventfds of this file";
+	put(o, "there would be %llu %s, the limit is %llu",
+	    (unsigned long long)last.e.need, what, (unsigned long long)last.e.limit);
+}
+
+static void put_locked(struct out *o)
+{
+	unsigned long long n = last.e.need;
+	const char *s = n == 1 ? "" : "s";
+
+	if (last.err == ETIMEDOUT || last.err == EINTR)
+		put(o, "it is revoked, but %llu DMA lock%s %s not released %s: its pages stay pinned until %s",
+		    n, s, n == 1 ? "was" : "were",
+		    last.err == EINTR ? "before the signal" : "in time",
+		    n == 1 ? "it is" : "they are");
+	else
+		put(o, "%llu DMA lock%s hold%s the region at GPA 0x%llx: wait, or revoke it",
+		    n, s, n == 1 ? "s" : "", (unsigned long long)last.e.addr);
+}
+
+static void put_right(struct out *o)
+{
+	if (last.err == EPERM && (last.e.need & GUESTMEM_RIGHT_TRANSLATE_HPA)) {
+		put(o, "host-physical addresses are only for a file opened with CAP_SYS_ADMIN");
+		return;
+	}
+	put(o, "the file lacks the right ");
+	put_rights(o, last.e.need & ~last.e.limit);
+	put(o, " (it has ");
+	put_rights(o, last.e.limit);
+	put(o, ")");
+}
+
+/* Returns false if the reason says nothing that errno does not. */
+static bool put_reason(struct out *o)
+{
+	unsigned long long addr = last.e.addr;
+	unsigned long long need = last.e.need;
+	unsigned long long limit = last.e.limit;
+
+	switch (last.e.reason) {
+	case GUESTMEM_REASON_NONE:
+		return false;
+	case GUESTMEM_REASON_WRAPS:
+		put(o, "the range of ");
+		put_bytes(o, need);
+		put(o, " from 0x%llx ends after 0x%llx, the last address", addr, limit);
+		break;
+	case GUESTMEM_REASON_MISALIGNED:
+		put(o, "0x%llx is not a multiple of %llu", addr, need);
+		break;
+	case GUESTMEM_REASON_EMPTY:
+		put(o, "%s is empty",
+		    last.op == OP_LOCK_PAGES ? "the list of pages" : "the range");
+		break;
+	case GUESTMEM_REASON_TOO_LONG:
+		if (is_add()) {
+			put_bytes(o, need);
+			put(o, " are too many, the most is ");
+			put_bytes(o, limit);
+		} else {
+			put(o, "%llu are too many, the most is %llu", need, limit);
+		}
+		break;
+	case GUESTMEM_REASON_HOLE:
+		put(o, "there is no region at GPA 0x%llx", addr);
+		break;
+	case GUESTMEM_REASON_OVERLAP:
+		if (is_add())
+			put(o, "the range at GPA 0x%llx overlaps region %llu", addr, need);
+		else
+			put(o, "source and destination overlap at GPA 0x%llx", addr);
+		break;
+	case GUESTMEM_REASON_READONLY:
+		if (last.op == OP_ADD_FILE)
+			put(o, "the file is not open for reading and writing: open it so, or for reading and add a read-only region");
+		else if (is_add())
+			put(o, "the memory is read-only: add it as a read-only region");
+		else
+			put(o, "the region at GPA 0x%llx is read-only", addr);
+		break;
+	case GUESTMEM_REASON_RIGHT:
+		put_right(o);
+		break;
+	case GUESTMEM_REASON_MEMLOCK:
+		put_bytes(o, need);
+		put(o, " would be locked, the limit (RLIMIT_MEMLOCK) is ");
+		put_bytes(o, limit);
+		put(o, ": raise it (ulimit -l, LimitMEMLOCK=) or give CAP_IPC_LOCK");
+		break;
+	case GUESTMEM_REASON_LIMIT:
+		put_limit(o);
+		break;
+	case GUESTMEM_REASON_UNMAPPED:
+		put(o, "there is no accessible memory at %s 0x%llx", addr_name(), addr);
+		break;
+	case GUESTMEM_REASON_END_OF_FILE:
+		put(o, "the file must have ");
+		put_bytes(o, need);
+		put(o, ", it has ");
+		put_bytes(o, limit);
+		put(o, ": make it longer (ftruncate)");
+		break;
+	case GUESTMEM_REASON_DEVICE_MEMORY:
+		put(o, "at %s 0x%llx is device memory, or other memory that cannot be pinned",
+		    addr_name(), addr);
+		break;
+	case GUESTMEM_REASON_WRITEBACK:
+		put(o, "at %s 0x%llx is a shared file of a file system with writeback: use a memfd, tmpfs or hugetlbfs",
+		    addr_name(), addr);
+		break;
+	case GUESTMEM_REASON_FILE_TYPE:
+		put(o, "the file is not of tmpfs (memfd) or hugetlbfs");
+		break;
+	case GUESTMEM_REASON_PRIVATE_READONLY:
+		put(o, "at %s 0x%llx is a private read-only mapping, which this kernel cannot pin: map it writable or shared",
+		    addr_name(), addr);
+		break;
+	case GUESTMEM_REASON_LOCKED:
+		put_locked(o);
+		break;
+	case GUESTMEM_REASON_POISONED:
+		put(o, "the page of GPA 0x%llx has a hardware error", addr);
+		break;
+	case GUESTMEM_REASON_OUTPUT:
+		put(o, "the array needs %llu entries, it has %llu", need, limit);
+		break;
+	default:
+		put(o, "%s (reason %u, address 0x%llx, need %llu, limit %llu: the module is newer than this library)",
+		    strerror(last.err), last.e.reason, addr, need, limit);
+	}
+	return true;
+}
+
+static void put_open_denied(struct out *o)
+{
+	struct stat st;
+
+	if (stat(GUESTMEM_DEVICE, &st) == 0 && st.st_gid == 0)
+		put(o, "it is for root only: install guestmem's udev rule, which gives it to the group kvm, or run as root");
+	else
+		put(o, "it is for root and its group (kvm): join it (adduser USER kvm, then log in again) or run as root");
+}
+
+/* What errno alone means here, where strerror() would mislead. */
+static bool put_errno(struct out *o)
+{
+	switch (last.err) {
+	case ENOENT:
+	case ENXIO:
+	case ENODEV:
+		if (last.op == OP_OPEN)
+			put(o, "the module is not loaded (modprobe guestmem)");
+		else if (last.op == OP_REMOVE || last.op == OP_REVOKE)
+			put(o, "there is no such region");
+		else if (last.op == OP_UNLOCK)
+			put(o, "this file has no such lock");
+		else if (last.op == OP_EVENTFD)
+			put(o, "it was not registered");
+		else
+			return false;
+		return true;
+	case EACCES:
+	case EPERM:
+		if (last.op == OP_OPEN)
+			put_open_denied(o);
+		else if (last.op == OP_ADD_FILE)
+			put(o, "the file does not allow what the region needs (writing, unless it is read-only)");
+		else
+			return false;
+		return true;
+	case ENOTTY:
+		put(o, "the module does not know this operation, it is older than this library");
+		return true;
+	case E2BIG:
+		put(o, "the module does not know all of the arguments, it is older than this library");
+		return true;
+	case EHWPOISON:
+		put(o, "the memory has a hardware error");
+		return true;
+	case EINTR:
+		put(o, "a signal came");
+		return true;
+	default:
+		return false;
+	}
+}
+
+const char *guestmem_strerror(void)
+{
+	struct out o = { .pos = text, .left = sizeof(text) };
+	int saved = errno;
+
+	if (!last.err)
+		return "no error";
+	put(&o, "%s: ", op_text[last.op]);
+	if (last.why) {
+		put(&o, "%s", last.why);
+	} else if (!put_reason(&o) && !put_errno(&o)) {
+		put(&o, "%s", strerror(last.err));
+	}
+	errno = saved;
+	return text;
+}
+
+const char *guestmem_version(void)
+{
+	return GUESTMEM_VERSION_STRING;
+}

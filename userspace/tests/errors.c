@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: LGPL-2.1-only OR MIT
+/* The sentences, whole: people search the web for them, so that they do not drift. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+#undef fail
+
+#include "internal.h"
+
+#define R(reason)	GUESTMEM_REASON_##reason
+
+static const struct {
+	enum op op;
+	int err;
+	uint32_t reason;
+	uint64_t addr, need, limit;
+	const char *text;
+} cases[] = {
+	{ OP_ADD_USER, ENOMEM, R(MEMLOCK), 0, 67108864, 8388608,
+	  "cannot add the region: 67108864 bytes (64 MiB) would be locked, the limit (RLIMIT_MEMLOCK) is 8388608 bytes (8 MiB): raise it (ulimit -l, LimitMEMLOCK=) or give CAP_IPC_LOCK" },
+	{ OP_ADD_USER, EOVERFLOW, R(WRAPS), 0xfffffffffffff000, 8192, UINT64_MAX,
+	  "cannot add the region: the range of 8192 bytes (8 KiB) from 0xfffffffffffff000 ends after 0xffffffffffffffff, the last address" },
+	{ OP_ADD_USER, EINVAL, R(MISALIGNED), 0x1001, 4096, 0,
+	  "cannot add the region: 0x1001 is not a multiple of 4096" },
+	{ OP_ADD_USER, EINVAL, R(EMPTY), 0, 0, 0, "cannot add the region: the range is empty" },
+	{ OP_LOCK_PAGES, EINVAL, R(EMPTY), 0, 0, 0,
+	  "cannot lock the pages: the list of pages is empty" },
+	{ OP_ADD_USER, EINVAL, R(TOO_LONG), 0, 1ULL << 45, 1ULL << 44,
+	  "cannot add the region: 35184372088832 bytes (32 TiB) are too many, the most is 17592186044416 bytes (16 TiB)" },
+	{ OP_TRANSLATE, EINVAL, R(TOO_LONG), 0, 5000, 4096,
+	  "cannot translate: 5000 are too many, the most is 4096" },
+	{ OP_TRANSLATE, ENXIO, R(HOLE), 0xa0000, 0, 0,
+	  "cannot translate: there is no region at GPA 0xa0000" },
+	{ OP_ADD_FILE, EEXIST, R(OVERLAP), 0x1000, 7, 0,
+	  "cannot add the region: the range at GPA 0x1000 overlaps region 7" },
+	{ OP_COPY, EINVAL, R(OVERLAP), 0x1000, 0, 0,
+	  "cannot copy: source and destination overlap at GPA 0x1000" },
+	{ OP_FILL, EACCES, R(READONLY), 0xf0000, 0, 0,
+	  "cannot fill: the region at GPA 0xf0000 is read-only" },
+	{ OP_ADD_USER, EFAULT, R(READONLY), 0, 0, 0,
+	  "cannot add the region: the memory is read-only: add it as a read-only region" },
+	{ OP_ADD_FILE, EACCES, R(READONLY), 0, 0, 0,
+	  "cannot add the region: the file is not open for reading and writing: open it so, or for reading and add a read-only region" },
+	{ OP_CMPXCHG, EACCES, R(RIGHT), 0, 3, 1,
+	  "cannot compare and exchange: the file lacks the right WRITE (it has READ)" },
+	{ OP_REMOVE, EACCES, R(RIGHT), 0, 1 << 6, 0,
+	  "cannot remove the region: the file lacks the right MANAGE (it has none)" },
+	{ OP_REMOVE, EACCES, R(RIGHT), 0, 1U << 31, 0,
+	  "cannot remove the region: the file lacks the right bit 31 (it has none)" },
+	{ OP_TRANSLATE, EPERM, R(RIGHT), 0, GUESTMEM_RIGHT_TRANSLATE_HPA, 1,
+	  "cannot translate: host-physical addresses are only for a file opened with CAP_SYS_ADMIN" },
+	{ OP_ADD_USER, ENOSPC, R(LIMIT), 0, 513, 512,
+	  "cannot add the region: there would be 513 regions in the guest, the limit is 512" },
+	{ OP_LOCK, ENOSPC, R(LIMIT), 0, 9, 8,
+	  "cannot lock: there would be 9 DMA locks of this file, the limit is 8" },
+	{ OP_ADD_USER, EFAULT, R(UNMAPPED), 0x7000, 0, 0,
+	  "cannot add the region: there is no accessible memory at address 0x7000" },
+	{ OP_ADD_FILE, EFAULT, R(UNMAPPED), 0x7000, 0, 0,
+	  "cannot add the region: there is no accessible memory at file offset 0x7000" },
+	{ OP_ADD_FILE, EINVAL, R(END_OF_FILE), 0, 8192, 1,
+	  "cannot add the region: the file must have 8192 bytes (8 KiB), it has 1 byte: make it longer (ftruncate)" },
+	{ OP_ADD_USER, EOPNOTSUPP, R(DEVICE_MEMORY), 0x7000, 0, 0,
+	  "cannot add the region: at address 0x7000 is device memory, or other memory that cannot be pinned" },
+	{ OP_ADD_USER, EOPNOTSUPP, R(WRITEBACK), 0x7000, 0, 0,
+	  "cannot add the region: at address 0x7000 is a shared file of a file system with writeback: use a memfd, tmpfs or hugetlbfs" },
+	{ OP_ADD_FILE, EOPNOTSUPP, R(FILE_TYPE), 0, 0, 0,
+	  "cannot add the region: the file is not of tmpfs (memfd) or hugetlbfs" },
+	{ OP_ADD_USER, EOPNOTSUPP, R(PRIVATE_READONLY), 0x7000, 0, 0,
+	  "cannot add the region: at address 0x7000 is a private read-only mapping, which this kernel cannot pin: map it writable or shared" },
+	{ OP_REMOVE, EBUSY, R(LOCKED), 0x1000, 1, 0,
+	  "cannot remove the region: 1 DMA lock holds the region at GPA 0x1000: wait, or revoke it" },
+	{ OP_REMOVE, EBUSY, R(LOCKED), 0x1000, 2, 0,
+	  "cannot remove the region: 2 DMA locks hold the region at GPA 0x1000: wait, or revoke it" },
+	{ OP_FILL, EHWPOISON, R(POISONED), 0x5000, 0, 0,
+	  "cannot fill: the page of GPA 0x5000 has a hardware error" },
+	{ OP_LOCK, EMSGSIZE, R(OUTPUT), 0, 9, 4,
+	  "cannot lock: the array needs 9 entries, it has 4" },
+	{ OP_REMOVE, ENOENT, R(NONE), 0, 0, 0,
+	  "cannot remove the region: there is no such region" },
+	{ OP_UNLOCK, ENOENT, R(NONE), 0, 0, 0, "cannot unlock: this file has no such lock" },
+	{ OP_EVENTFD, ENOENT, R(NONE), 0, 0, 0,
+	  "cannot register the eventfd: it was not registered" },
+	{ OP_ADD_FILE, EACCES, R(NONE), 0, 0, 0,
+	  "cannot add the region: the file does not allow what the region needs (writing, unless it is read-only)" },
+	{ OP_COPY, ENOTTY, R(NONE), 0, 0, 0,
+	  "cannot copy: the module does not know this operation, it is older than this library" },
+	{ OP_COPY, E2BIG, R(NONE), 0, 0, 0,
+	  "cannot copy: the module does not know all of the arguments, it is older than this library" },
+	{ OP_FILL, ENOMEM, R(NONE), 0, 0, 0, "cannot fill: Cannot allocate memory" },
+	{ OP_FILL, EINTR, R(NONE), 0, 0, 0, "cannot fill: a signal came" },
+	{ OP_FILL, EINVAL, 99, 1, 2, 3,
+	  "cannot fill: Invalid argument (reason 99, address 0x1, need 2, limit 3: the module is newer than this library)" },
+};
+
+static void test_texts(void **state)
+{
+	struct guestmem_error e, told;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		e = (struct guestmem_error){
+			.reason = cases[i].reason,
+			.addr = cases[i].addr,
+			.need = cases[i].need,
+			.limit = cases[i].limit,
+		};
+		assert_int_equal(fail_reason(cases[i].op, cases[i].err, &e), -cases[i].err);
+		assert_int_equal(errno, cases[i].err);
+		errno = 0;
+		assert_string_equal(guestmem_strerror(), cases[i].text);
+		assert_int_equal(guestmem_last_error(&told), -cases[i].err);
+		assert_int_equal(errno, 0);
+		assert_memory_equal(&e, &told, sizeof(e));
+	}
+}
+
+static void test_open(void **state)
+{
+	static const struct {
+		int err;
+		const char *text;
+	} opens[] = {
+		{ ENOENT, "the module is not loaded (modprobe guestmem)" },
+		{ ENODEV, "the module is not loaded (modprobe guestmem)" },
+		{ EACCES, "it is for root and its group (kvm): join it (adduser USER kvm, then log in again) or run as root" },
+		{ EMFILE, "Too many open files" },
+	};
+	const char prefix[] = "cannot open /dev/guestmem: ";
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(opens) / sizeof(opens[0]); i++) {
+		assert_int_equal(fail(OP_OPEN, opens[i].err, NULL), -opens[i].err);
+		assert_memory_equal(guestmem_strerror(), prefix, strlen(prefix));
+		assert_string_equal(guestmem_strerror() + strlen(prefix), opens[i].text);
+	}
+}
+
+/* The longest sentence is cut, not written beyond the end. */
+static void test_longest(void **state)
+{
+	struct guestmem_error e = {
+		.reason = R(MEMLOCK), .addr = UINT64_MAX, .need = UINT64_MAX, .limit = UINT64_MAX,
+	};
+
+	(void)state;
+	fail_reason(OP_ADD_USER, ENOMEM, &e);
+	assert_non_null(strstr(guestmem_strerror(), "CAP_IPC_LOCK"));
+	e.reason = R(RIGHT);
+	e.limit = 0;
+	fail_reason(OP_ADD_USER, EACCES, &e);
+	assert_true(strlen(guestmem_strerror()) == 511);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_open),
+		cmocka_unit_test(test_longest),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
