@@ -267,13 +267,14 @@ EXPORT_SYMBOL_NS_GPL(guestmem_sg_alloc, GUESTMEM_NS);
 static bool gm_bounces(struct device *dev, struct sg_table *sgt)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+	bool translated = domain && domain->type != IOMMU_DOMAIN_IDENTITY;
 	struct scatterlist *sg = sgt->sgl, *dma;
 	int i;
 
 	for_each_sgtable_dma_sg(sgt, dma, i) {
 		dma_addr_t address = sg_dma_address(dma);
-		phys_addr_t phys = domain ? iommu_iova_to_phys(domain, address) :
-					    dma_to_phys(dev, address);
+		phys_addr_t phys = translated ? iommu_iova_to_phys(domain, address) :
+						dma_to_phys(dev, address);
 		unsigned int covered = 0;
 
 		if (phys != sg_phys(sg))
@@ -299,7 +300,8 @@ static bool gm_bounces(struct device *dev, struct sg_table *sgt)
  *
  * Context: may sleep. See &struct guestmem_client_ops for how not to miss a revoke.
  * Return: 0; -ESTALE revoked; -EOPNOTSUPP it would bounce: the device needs an
- * IOMMU or a wider DMA mask; -ENOMEM; or what the DMA API says.
+ * IOMMU or a wider DMA mask; or its segments are shorter than a page; -ENOMEM; or
+ * what the DMA API says.
  */
 int guestmem_dma_map(struct guestmem_dma_lock *lock, struct device *dev, struct sg_table *sgt)
 {
@@ -309,6 +311,8 @@ int guestmem_dma_map(struct guestmem_dma_lock *lock, struct device *dev, struct 
 	/* Pairs with gm_revoke_clients(): the client's own lock orders the two. */
 	if (READ_ONCE(lock->revoked))
 		return -ESTALE;
+	if (!max_segment)
+		return -EOPNOTSUPP;
 	rc = guestmem_sg_alloc(lock, sgt, max_segment, GFP_KERNEL);
 	if (rc)
 		return rc;

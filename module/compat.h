@@ -51,11 +51,29 @@
 #define GUESTMEM_HAVE_HUGE_PFNMAP 0
 #endif
 
+/*
+ * Where page tables are checked, a second writable entry for an anonymous page is a
+ * BUG(), and that is what a mapping of a guest is.
+ */
+#ifdef CONFIG_PAGE_TABLE_CHECK
+#include <linux/page_table_check.h>
+#define gm_page_table_check() (!static_branch_likely(&page_table_check_disabled))
+#else
+#define gm_page_table_check() false
+#endif
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t clear)
 {
 	vma->vm_flags = (vma->vm_flags | set) & ~clear;
 }
+#endif
+
+/* Before 6.5, FOLL_NOFAULT is ignored for hugetlb. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+#define GUESTMEM_HAVE_HUGETLB_NOFAULT 0
+#else
+#define GUESTMEM_HAVE_HUGETLB_NOFAULT 1
 #endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)

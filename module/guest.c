@@ -75,6 +75,7 @@ struct gm_guest *gm_guest_create(void)
 	kref_init(&guest->kref);
 	init_rwsem(&guest->regions_rwsem);
 	guest->regions = RB_ROOT_CACHED;
+	mutex_init(&guest->revoke_mutex);
 	mutex_init(&guest->locks_mutex);
 	INIT_LIST_HEAD(&guest->pinned_regions);
 	init_waitqueue_head(&guest->drain);
@@ -275,6 +276,8 @@ void gm_guest_unreserve(struct gm_guest *guest, struct gm_region *region)
 	lockdep_assert_held_write(&guest->regions_rwsem);
 	interval_tree_remove(&region->node, &guest->regions);
 	guest->nregions--;
+	if (region->state == GM_REGION_LIVE)
+		guest->nlive--;
 	region->state = GM_REGION_REMOVED;
 }
 

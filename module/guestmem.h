@@ -22,7 +22,8 @@
  * then put between dma_sync_sg_for_device() and dma_sync_sg_for_cpu().
  *
  * All functions may sleep and must be called in process context. None may be
- * called with mmap_lock or dma_resv held, or from an MMU notifier. They may be
+ * called with mmap_lock or dma_resv held, from an MMU notifier, or under a lock that
+ * is also taken under mmap_lock or in an MMU notifier. They may be
  * called from any thread, also while others use the same client; two calls about
  * the same lock must not overlap, but for ops->revoke().
  *

@@ -5,13 +5,15 @@
  * Words: a range is (start, last), last inclusive; @index and @npages count pages
  * in a region; @len is bytes.
  *
- * The locking order is mmap_lock -> guest::regions_rwsem -> guest::locks_mutex,
- * i_mmap_rwsem, page table locks, guest::event_lock, region::suspect_lock.
+ * The locking order is guests_mutex, guest::revoke_mutex, mmap_lock ->
+ * guest::regions_rwsem -> guest::locks_mutex, i_mmap_rwsem, page table locks,
+ * guest::event_lock, region::suspect_lock.
  *
- * The fault handler takes regions_rwsem under mmap_lock, and reclaim may be
- * waited for under either. So under regions_rwsem there is no GUP, no user copy
- * that may fault, no GFP_KERNEL allocation but those of page tables, and no wait;
- * and the MMU notifier takes only spinlocks.
+ * The fault handler takes regions_rwsem under mmap_lock, and zapping under it calls
+ * the MMU notifiers of whoever maps the guest. So under regions_rwsem there is no
+ * GUP, no user copy that may fault, no wait for anybody who may want mmap_lock, and
+ * no allocation but those of page tables and of a pipe's pages; and our own MMU
+ * notifier takes only spinlocks.
  */
 #ifndef _GUESTMEM_PRIVATE_H
 #define _GUESTMEM_PRIVATE_H
@@ -47,19 +49,22 @@
  * @id: unique while the module is loaded
  * @inode: owner of the mapping of all VMAs, so that a zap reaches just this guest's
  * @node: in the list of guests
- * @regions_rwsem: protects @regions, @nregions, @last_id, @generation, @table,
- *	@table_seq, region::state and region::flags. A reader may use a live region
+ * @regions_rwsem: protects @regions, @nregions, @nlive, @last_id, @generation,
+ *	@table, region::state and region::flags. A reader may use a live region
  *	that it found, and its pages, until it lets go.
  * @regions: the regions that occupy addresses, by GPA
  * @nregions: how many they are
+ * @nlive: how many of them are live
  * @last_id: number of the region that was added last
  * @generation: grows with each change of the live regions
  * @table: the translation table; NULL until somebody maps it
- * @table_seq: updates of @table
+ * @revoke_mutex: held while drivers are asked to stop: who comes later, about the
+ *	same lock, finds that they have
  * @locks_mutex: protects @pinned_regions, region::locks, region::nlocks,
  *	dma_lock::revoked and client::nrevoking
  * @pinned_regions: every region with pages, revoked ones that are locked included
- * @drain: waits for region::nlocks or client::nrevoking to become 0
+ * @drain: waits for region::nlocks or client::nrevoking to become 0, or for
+ *	region::kref to become 1
  * @npinned: pages that they have
  * @event_lock: protects @files and file::eventfds
  * @files: open files
@@ -75,11 +80,12 @@ struct gm_guest {
 	struct rw_semaphore regions_rwsem;
 	struct rb_root_cached regions;
 	u32 nregions;
+	u32 nlive;
 	u32 last_id;
 	u64 generation;
 	struct guestmem_table *table;
-	u32 table_seq;
 
+	struct mutex revoke_mutex;
 	struct mutex locks_mutex;
 	struct list_head pinned_regions;
 	wait_queue_head_t drain;
@@ -345,7 +351,8 @@ int gm_table_mmap(struct gm_guest *guest, struct vm_area_struct *vma);
  * struct gm_extents - extents on their way to a caller's array
  * @user: the array
  * @capacity: entries there is room for
- * @count: entries so far, also those there was no room for
+ * @count: entries so far, also those there was no room for; more than an array
+ *	can have is possible
  * @hpa: tell host-physical addresses
  * @npending: entries that have not been copied out yet
  * @pending: these
@@ -353,7 +360,7 @@ int gm_table_mmap(struct gm_guest *guest, struct vm_area_struct *vma);
 struct gm_extents {
 	struct guestmem_extent __user *user;
 	u32 capacity;
-	u32 count;
+	u64 count;
 	bool hpa;
 	u32 npending;
 	struct guestmem_extent pending[GM_EXTENTS_PENDING];

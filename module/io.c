@@ -55,12 +55,6 @@ int gm_piece_at(struct gm_cursor *cur, u64 gpa, u64 len, bool write, struct gm_p
 	return 0;
 }
 
-/* Bytes that may be moved at @gpa before the address space ends. */
-static u64 gm_clamp_len(u64 gpa, u64 len)
-{
-	return gpa ? min(len, -gpa) : len;
-}
-
 /* Up to a burst. Returns how much was moved; *rc says why not more, 0 if a page fault. */
 static size_t gm_burst_iter(struct gm_guest *guest, u64 gpa, struct iov_iter *iter, bool write,
 			    int *rc)
@@ -69,7 +63,7 @@ static size_t gm_burst_iter(struct gm_guest *guest, u64 gpa, struct iov_iter *it
 	size_t done = 0, copied, want;
 	struct gm_piece piece;
 
-	want = min_t(size_t, gm_clamp_len(gpa, iov_iter_count(iter)), GUESTMEM_BURST);
+	want = min_t(size_t, iov_iter_count(iter), GUESTMEM_BURST);
 	down_read(&guest->regions_rwsem);
 	pagefault_disable();
 	while (done < want) {
@@ -109,7 +103,7 @@ static ssize_t gm_io_iter(struct gm_guest *guest, u64 gpa, struct iov_iter *iter
 	while (!rc && done < want) {
 		moved = gm_burst_iter(guest, gpa + done, iter, write, &rc);
 		done += moved;
-		if (rc || done == want || gpa + done == 0)
+		if (rc || done == want)
 			break;
 		if (fatal_signal_pending(current))
 			rc = -EINTR;
@@ -186,7 +180,7 @@ loff_t gm_llseek(struct file *filp, loff_t offset, int whence)
 	down_read(&guest->regions_rwsem);
 	if (whence == SEEK_DATA || whence == SEEK_HOLE)
 		found = gm_seek(guest, offset, whence == SEEK_DATA);
-	else if (whence == SEEK_END && guest->nregions)
+	else if (whence == SEEK_END && guest->nlive)
 		end = min_t(u64, gm_guest_last(guest), LLONG_MAX - 1) + 1;
 	up_read(&guest->regions_rwsem);
 	if (found < 0)

@@ -90,7 +90,6 @@ static void gm_drop_holds(struct guestmem_dma_lock *lock)
 		WRITE_ONCE(region->nlocks, region->nlocks - 1);
 	}
 	mutex_unlock(&guest->locks_mutex);
-	wake_up_all(&guest->drain);
 	for (i = 0; i < lock->nholds; i++)
 		gm_region_put(lock->holds[i].region);
 	lock->nholds = 0;
@@ -199,6 +198,7 @@ void gm_revoke_clients(struct gm_region *region)
 	struct guestmem_dma_lock *lock;
 	struct guestmem_client *client;
 
+	mutex_lock(&guest->revoke_mutex);
 	mutex_lock(&guest->locks_mutex);
 	while ((lock = gm_next_to_revoke(region))) {
 		client = lock->client;
@@ -216,6 +216,7 @@ void gm_revoke_clients(struct gm_region *region)
 		kref_put(&lock->kref, gm_lock_release);
 	}
 	mutex_unlock(&guest->locks_mutex);
+	mutex_unlock(&guest->revoke_mutex);
 }
 
 /**
@@ -287,7 +288,23 @@ int gm_check_direction(u32 rights, u32 direction, struct guestmem_error *err)
 	return gm_check_right(rights, need, err);
 }
 
-static int gm_lock_extents(struct gm_extents *to, struct gm_guest *guest, u64 gpa, u64 last,
+/*
+ * The addresses are walked again; other regions may have come to lie there. As long
+ * as those that are held are live they have been there all the time.
+ */
+static bool gm_holds_are_live(struct guestmem_dma_lock *lock)
+{
+	bool live = true;
+	u32 i;
+
+	down_read(&lock->guest->regions_rwsem);
+	for (i = 0; i < lock->nholds; i++)
+		live &= lock->holds[i].region->state == GM_REGION_LIVE;
+	up_read(&lock->guest->regions_rwsem);
+	return live;
+}
+
+static int gm_lock_extents(struct gm_extents *to, struct guestmem_dma_lock *lock,
 			   const u64 *pages, u32 npages, struct guestmem_error *err)
 {
 	int rc = 0;
@@ -296,10 +313,13 @@ static int gm_lock_extents(struct gm_extents *to, struct gm_guest *guest, u64 gp
 	if (!to->capacity)
 		return 0;
 	if (!pages)
-		rc = gm_extents_range(to, guest, gpa, last, err);
+		rc = gm_extents_range(to, lock->guest, lock->gpa, lock->last, err);
 	for (i = 0; !rc && i < npages; i++)
-		rc = gm_extents_range(to, guest, pages[i], pages[i] + PAGE_SIZE - 1, err);
-	return gm_extents_finish(to, rc, err);
+		rc = gm_extents_range(to, lock->guest, pages[i], pages[i] + PAGE_SIZE - 1, err);
+	rc = gm_extents_finish(to, rc, err);
+	if (!rc && !gm_holds_are_live(lock))
+		rc = gm_fail(err, -ENXIO, GUESTMEM_REASON_HOLE, lock->gpa, 0, 0);
+	return rc;
 }
 
 int gm_ioctl_lock(struct gm_cmd *cmd)
@@ -308,19 +328,21 @@ int gm_ioctl_lock(struct gm_cmd *cmd)
 	struct gm_file *file = cmd->file;
 	struct guestmem_dma_lock *lock;
 	u64 gpa = arg->gpa, last;
+	u32 capacity = arg->nextents;
 	struct gm_extents to;
 	u64 *pages = NULL;
 	u32 handle;
 	int rc;
 
 	arg->handle = 0;
+	arg->nextents = 0;
 	rc = gm_check_lock(arg, &last, &arg->err);
 	if (rc)
 		return rc;
 	rc = gm_check_direction(file->rights, arg->direction, &arg->err);
 	if (rc)
 		return rc;
-	rc = gm_extents_init(&to, file, arg->extents, arg->nextents,
+	rc = gm_extents_init(&to, file, arg->extents, capacity,
 			     arg->flags & GUESTMEM_EXTENT_HPA, &arg->err);
 	if (rc)
 		return rc;
@@ -347,7 +369,7 @@ int gm_ioctl_lock(struct gm_cmd *cmd)
 			     &file->next_handle, GFP_KERNEL_ACCOUNT);
 	if (rc < 0)
 		goto err_unlock;
-	rc = gm_lock_extents(&to, file->guest, gpa, last, pages, arg->npages, &arg->err);
+	rc = gm_lock_extents(&to, lock, pages, arg->npages, &arg->err);
 	arg->nextents = to.count;
 	if (rc)
 		goto err_erase;

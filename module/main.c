@@ -124,7 +124,7 @@ static int gm_ioctl_info(struct gm_cmd *cmd)
 	};
 	down_read(&guest->regions_rwsem);
 	arg->generation = guest->generation;
-	arg->nregions = guest->nregions;
+	arg->nregions = guest->nlive;
 	arg->last = gm_guest_last(guest);
 	up_read(&guest->regions_rwsem);
 	return gm_cmd_respond(cmd);
@@ -262,6 +262,10 @@ static int __init gm_init(void)
 {
 	int rc;
 
+	if (gm_page_table_check()) {
+		pr_err("this kernel forbids to map anonymous memory twice: boot with page_table_check=off\n");
+		return -EOPNOTSUPP;
+	}
 	rc = gm_guests_init();
 	if (rc)
 		return rc;

@@ -83,7 +83,7 @@ static vm_fault_t gm_fill_around(struct vm_fault *vmf, const struct gm_run *run,
 		     (unsigned long)(((u64)run->npages << PAGE_SHIFT) - in_run));
 	fill.pfn = run->pfn + ((in_run - before) >> PAGE_SHIFT);
 	if (apply_to_page_range(vma->vm_mm, vmf->address - before, before + after, gm_fill_pte,
-				&fill))
+				&fill) == -ENOMEM)
 		return VM_FAULT_OOM;
 	return VM_FAULT_NOPAGE;
 }
@@ -110,11 +110,14 @@ static bool gm_any_poisoned(u64 pfn, unsigned long npages)
  * What a window can have is decided here alone, under regions_rwsem, for .fault and
  * .huge_fault alike. Else the region could be replaced between the two, and one
  * thread insert a huge entry where another has just put a page table, or the other
- * way round, at which the kernel warns.
+ * way round, at which the kernel warns. So it must not matter which of the two was
+ * called: a VMA may refuse huge entries, but the system's policy for transparent
+ * huge pages, which is about making them, is not asked.
  */
-static vm_fault_t gm_fill_huge(struct vm_fault *vmf, struct gm_cursor *cur)
+static vm_fault_t gm_fill_huge(struct vm_fault *vmf, struct gm_guest *guest)
 {
 	struct vm_area_struct *vma = vmf->vma;
+	struct gm_cursor cur = { .guest = guest };
 	unsigned long address = vmf->address & PMD_MASK;
 	pmd_t pmd = READ_ONCE(*vmf->pmd);
 	bool write = vma->vm_flags & VM_WRITE;
@@ -129,7 +132,7 @@ static vm_fault_t gm_fill_huge(struct vm_fault *vmf, struct gm_cursor *cur)
 	    vma->vm_end - address < PMD_SIZE)
 		return VM_FAULT_FALLBACK;
 	gpa = ((u64)vmf->pgoff << PAGE_SHIFT) - (vmf->address - address);
-	region = gm_cursor_seek(cur, gpa, &pfn, &last);
+	region = gm_cursor_seek(&cur, gpa, &pfn, &last);
 	if (!region || last - gpa < PMD_SIZE - 1 || !IS_ALIGNED(pfn, PTRS_PER_PMD) ||
 	    gm_any_poisoned(pfn, PTRS_PER_PMD))
 		return VM_FAULT_FALLBACK;
@@ -145,13 +148,12 @@ static vm_fault_t gm_fill_huge(struct vm_fault *vmf, struct gm_cursor *cur)
 static vm_fault_t gm_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
 	struct gm_guest *guest = gm_vma_guest(vmf->vma);
-	struct gm_cursor cur = { .guest = guest };
 	vm_fault_t rc;
 
 	if (order != PMD_ORDER)
 		return VM_FAULT_FALLBACK;
 	down_read(&guest->regions_rwsem);
-	rc = gm_fill_huge(vmf, &cur);
+	rc = gm_fill_huge(vmf, guest);
 	up_read(&guest->regions_rwsem);
 	if (rc != VM_FAULT_FALLBACK)
 		trace_guestmem_fault(guest->id, (u64)vmf->pgoff << PAGE_SHIFT, order,
@@ -159,7 +161,7 @@ static vm_fault_t gm_huge_fault(struct vm_fault *vmf, unsigned int order)
 	return rc;
 }
 #else
-static vm_fault_t gm_fill_huge(struct vm_fault *vmf, struct gm_cursor *cur)
+static vm_fault_t gm_fill_huge(struct vm_fault *vmf, struct gm_guest *guest)
 {
 	return VM_FAULT_FALLBACK;
 }
@@ -189,11 +191,9 @@ static vm_fault_t gm_fault(struct vm_fault *vmf)
 		rc = VM_FAULT_NOPAGE;
 		goto out_unlock;
 	}
-	rc = gm_fill_huge(vmf, &cur);
-	if (rc == VM_FAULT_FALLBACK) {
-		cur.run = gm_runs_find(&region->runs, (gpa - region->node.start) >> PAGE_SHIFT, 0);
+	rc = gm_fill_huge(vmf, guest);
+	if (rc == VM_FAULT_FALLBACK)
 		rc = gm_fill_around(vmf, &region->runs.run[cur.run], region);
-	}
 out_unlock:
 	up_read(&guest->regions_rwsem);
 	trace_guestmem_fault(guest->id, gpa, 0, vmf->flags & FAULT_FLAG_WRITE, (__force u32)rc);
@@ -230,6 +230,8 @@ static int gm_access(struct vm_area_struct *vma, unsigned long address, void *bu
 
 	if (write && !(vma->vm_flags & VM_WRITE))
 		return -EACCES;
+	/* What is asked for may go on behind the mapping. */
+	len = min_t(unsigned long, len, vma->vm_end - address);
 	rc = gm_copy_kernel(gm_vma_guest(vma), gpa, buf, len, write, &done);
 	return done ?: rc;
 }
@@ -261,7 +263,12 @@ int gm_mmap(struct file *filp, struct vm_area_struct *vma)
 			return -EACCES;
 		vm_flags_mod(vma, 0, VM_MAYWRITE);
 	}
-	vm_flags_mod(vma, VM_PFNMAP | VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP, 0);
+	/*
+	 * VM_IO makes VM_DONTCOPY final: MADV_DOFORK is refused. fork() copies huge
+	 * entries relying on mmap_lock, which gm_zap() does not hold: the child could
+	 * be given one that was zapped in the meantime.
+	 */
+	vm_flags_mod(vma, VM_PFNMAP | VM_IO | VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP, 0);
 	vma->vm_ops = &gm_vm_ops;
 	return 0;
 }

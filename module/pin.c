@@ -116,6 +116,7 @@ static bool gm_file_is_memory(struct file *file)
  * @end: where to stop
  * @skew: what to add to a user address to get what the caller knows: 0, or the
  *	distance from the mapping to the file
+ * @mapping: of the file that the pages must be of; NULL if any will do
  * @pages: a batch
  * @capacity: pages in a batch
  * @err: what was wrong
@@ -125,6 +126,7 @@ struct gm_pin {
 	unsigned long address;
 	unsigned long end;
 	u64 skew;
+	struct address_space *mapping;
 	struct page **pages;
 	u32 capacity;
 	struct guestmem_error *err;
@@ -180,6 +182,20 @@ out_unlock:
 	return rc;
 }
 
+/*
+ * While we pin through our mapping of a file, another thread can put something else
+ * in its place.
+ */
+static int gm_pin_check_file(struct gm_pin *pin, u32 npages)
+{
+	u32 i;
+
+	for (i = 0; pin->mapping && i < npages; i++)
+		if (READ_ONCE(page_folio(pin->pages[i])->mapping) != pin->mapping)
+			return gm_pin_fail(pin, -EFAULT, GUESTMEM_REASON_UNMAPPED);
+	return 0;
+}
+
 static int gm_pin_batch(struct gm_pin *pin, unsigned int flags, unsigned long end)
 {
 	u32 want = min_t(unsigned long, pin->capacity, (end - pin->address) >> PAGE_SHIFT);
@@ -189,15 +205,15 @@ static int gm_pin_batch(struct gm_pin *pin, unsigned int flags, unsigned long en
 		return -EINTR;
 	got = pin_user_pages_fast(pin->address, want, flags, pin->pages);
 	if (got <= 0) {
-		if (got == -EHWPOISON)
-			return gm_pin_fail(pin, got, GUESTMEM_REASON_POISONED);
-		if (got == -ENOMEM || got == -EOPNOTSUPP)
+		if (got == -ENOMEM || got == -EOPNOTSUPP || got == -EBUSY)
 			return got;
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		return gm_pin_fail(pin, -EFAULT, GUESTMEM_REASON_UNMAPPED);
 	}
-	rc = gm_runs_append_pages(&pin->region->runs, pin->pages, got);
+	rc = gm_pin_check_file(pin, got);
+	if (!rc)
+		rc = gm_runs_append_pages(&pin->region->runs, pin->pages, got);
 	if (rc) {
 		unpin_user_pages(pin->pages, got);
 		return rc;
@@ -210,13 +226,14 @@ static int gm_pin_batch(struct gm_pin *pin, unsigned int flags, unsigned long en
 
 /* Whatever it returns, gm_unpin() is what undoes it. */
 static int gm_pin_range(struct gm_region *region, unsigned long address, unsigned long len,
-			u64 skew, struct guestmem_error *err)
+			u64 skew, struct address_space *mapping, struct guestmem_error *err)
 {
 	struct gm_pin pin = {
 		.region = region,
 		.address = address,
 		.end = address + len,
 		.skew = skew,
+		.mapping = mapping,
 		.capacity = clamp(READ_ONCE(gm_batch_pages), 1U, 1U << 16),
 		.err = err,
 	};
@@ -235,8 +252,9 @@ static int gm_pin_range(struct gm_region *region, unsigned long address, unsigne
 			rc = gm_pin_batch(&pin, flags, end);
 	}
 	kvfree(pin.pages);
+	/* If there is no memory for less memory, it stays. */
 	if (!rc && region->runs.nruns < region->runs.capacity)
-		rc = gm_runs_resize(&region->runs, region->runs.nruns);
+		gm_runs_resize(&region->runs, region->runs.nruns);
 	trace_guestmem_pin(region->guest->id, region->id, region->node.start, region->node.last,
 			   region->runs.nruns, rc);
 	return rc;
@@ -265,7 +283,7 @@ int gm_pin_user(struct gm_region *region, u64 npages, struct guestmem_error *err
 	rc = gm_stale_watch(region, len);
 	if (rc)
 		return rc;
-	return gm_pin_range(region, region->offset, len, 0, err);
+	return gm_pin_range(region, region->offset, len, 0, NULL, err);
 }
 
 static int gm_pin_open_file(struct gm_region *region, struct file *file, u64 npages,
@@ -297,9 +315,14 @@ static int gm_pin_open_file(struct gm_region *region, struct file *file, u64 npa
 	/* A memfd that was sealed against writing. */
 	if ((int)address == -EPERM)
 		return gm_fail(err, -EACCES, GUESTMEM_REASON_READONLY, region->offset, 0, 0);
+	/* All mappings of the caller are locked (mlockall), and this one is too many. */
+	if ((int)address == -EAGAIN)
+		return gm_fail(err, -ENOMEM, GUESTMEM_REASON_MEMLOCK, region->node.start, len,
+			       rlimit(RLIMIT_MEMLOCK));
 	if (IS_ERR_VALUE(address))
 		return (int)address;
-	rc = gm_pin_range(region, address + skip, len, region->offset - (address + skip), err);
+	rc = gm_pin_range(region, address + skip, len, region->offset - (address + skip),
+			  file->f_mapping, err);
 	vm_munmap(address, ALIGN(skip + len, granule));
 	return rc;
 }

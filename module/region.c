@@ -37,8 +37,11 @@ static void gm_region_release(struct kref *kref)
  */
 void gm_region_put(struct gm_region *region)
 {
+	struct gm_guest *guest = region->guest;
+
 	might_sleep();
-	kref_put(&region->kref, gm_region_release);
+	if (!kref_put(&region->kref, gm_region_release))
+		wake_up_all(&guest->drain);
 }
 
 static struct gm_region *gm_region_alloc(struct gm_guest *guest,
@@ -129,6 +132,7 @@ int gm_ioctl_region_add(struct gm_cmd *cmd)
 
 	down_write(&guest->regions_rwsem);
 	region->state = GM_REGION_LIVE;
+	guest->nlive++;
 	region->generation = guest->generation + 1;
 	mutex_lock(&guest->locks_mutex);
 	list_add_tail(&region->pinned_node, &guest->pinned_regions);
@@ -222,8 +226,8 @@ int gm_ioctl_region_remove(struct gm_cmd *cmd)
 	if (rc)
 		return rc;
 
-	gm_revoke_clients(region);
 	gm_event(guest, force ? GUESTMEM_EVENT_REVOKED : GUESTMEM_EVENT_REMOVED);
+	gm_revoke_clients(region);
 
 	timeout = arg->timeout_ms == GUESTMEM_REMOVE_WAIT_FOREVER ?
 		  MAX_SCHEDULE_TIMEOUT : msecs_to_jiffies(arg->timeout_ms);
@@ -232,10 +236,20 @@ int gm_ioctl_region_remove(struct gm_cmd *cmd)
 	if (arg->nlocks)
 		rc = gm_fail(&arg->err, left < 0 ? -EINTR : -ETIMEDOUT, GUESTMEM_REASON_LOCKED,
 			     region->node.start, arg->nlocks, 0);
+	else
+		/* Who unlocked, or looks whether it is stale, is about to let go. */
+		wait_event(guest->drain, kref_read(&region->kref) == 1);
 	trace_guestmem_revoke(guest->id, region->id, region->node.start, region->node.last,
 			      arg->nlocks);
 	gm_region_put(region);
 	return rc ?: gm_cmd_respond(cmd);
+}
+
+/* Where another process has its memory is nobody else's business. */
+static bool gm_may_see_offset(struct gm_region *region)
+{
+	return region->backing == GUESTMEM_BACKING_FILE || region->mm == current->mm ||
+	       capable(CAP_SYS_PTRACE);
 }
 
 static void gm_region_describe(struct gm_region *region, struct guestmem_region *to)
@@ -243,7 +257,7 @@ static void gm_region_describe(struct gm_region *region, struct guestmem_region 
 	*to = (struct guestmem_region) {
 		.gpa = region->node.start,
 		.len = region->node.last - region->node.start + 1,
-		.offset = region->offset,
+		.offset = gm_may_see_offset(region) ? region->offset : 0,
 		.id = region->id,
 		.flags = region->flags,
 		.backing = region->backing,
@@ -261,7 +275,7 @@ static struct guestmem_region *gm_regions_snapshot(struct gm_guest *guest, u32 *
 	u32 capacity, n;
 
 	for (;;) {
-		capacity = READ_ONCE(guest->nregions);
+		capacity = READ_ONCE(guest->nlive);
 		array = kvcalloc(max(capacity, 1U), sizeof(*array), GFP_KERNEL_ACCOUNT);
 		if (!array)
 			return ERR_PTR(-ENOMEM);
@@ -288,7 +302,6 @@ int gm_ioctl_region_list(struct gm_cmd *cmd)
 	struct guestmem_region_list *arg = cmd->arg;
 	u32 capacity = arg->nentries, n, i;
 	struct guestmem_region *array;
-	size_t known;
 	void __user *to;
 	int rc;
 
@@ -296,7 +309,6 @@ int gm_ioctl_region_list(struct gm_cmd *cmd)
 		return -EOPNOTSUPP;
 	if (arg->entry_size < sizeof(*array) || arg->entry_size > PAGE_SIZE)
 		return -EINVAL;
-	known = sizeof(*array);
 	gm_stale_settle(cmd->file->guest);
 	array = gm_regions_snapshot(cmd->file->guest, &n);
 	if (IS_ERR(array))
@@ -310,9 +322,9 @@ int gm_ioctl_region_list(struct gm_cmd *cmd)
 	rc = -EFAULT;
 	to = u64_to_user_ptr(arg->entries);
 	for (i = 0; i < n; i++, to += arg->entry_size) {
-		if (copy_to_user(to, &array[i], known))
+		if (copy_to_user(to, &array[i], sizeof(*array)))
 			goto out_free;
-		if (clear_user(to + known, arg->entry_size - known))
+		if (clear_user(to + sizeof(*array), arg->entry_size - sizeof(*array)))
 			goto out_free;
 	}
 	rc = gm_cmd_respond(cmd);

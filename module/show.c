@@ -17,7 +17,7 @@ void gm_show_fdinfo(struct seq_file *seq, struct file *filp)
 
 	down_read(&guest->regions_rwsem);
 	seq_printf(seq, "guest:\t%llu\nrights:\t%#x\nregions:\t%u\ngeneration:\t%llu\n",
-		   guest->id, file->rights, guest->nregions, guest->generation);
+		   guest->id, file->rights, guest->nlive, guest->generation);
 	up_read(&guest->regions_rwsem);
 	seq_printf(seq, "pinned_kb:\t%lu\nlocks:\t%d\neventfds:\t%u\n",
 		   atomic_long_read(&guest->npinned) << (PAGE_SHIFT - 10),
@@ -43,7 +43,7 @@ static void gm_show_guest(struct seq_file *seq, struct gm_guest *guest)
 
 	down_read(&guest->regions_rwsem);
 	seq_printf(seq, "guest %llu regions %u generation %llu pinned_kb %lu\n", guest->id,
-		   guest->nregions, guest->generation,
+		   guest->nlive, guest->generation,
 		   atomic_long_read(&guest->npinned) << (PAGE_SHIFT - 10));
 	mutex_lock(&guest->locks_mutex);
 	list_for_each_entry(region, &guest->pinned_regions, pinned_node) {

@@ -21,10 +21,14 @@
  * The look never faults a page in: that would undo the discard that it looks for,
  * and could wait for user space.
  */
+#include <linux/hugetlb.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 
 #include "guestmem_private.h"
+
+/* Suspicions often come in numbers; so long is waited for more before the first look. */
+#define GM_STALE_GATHER	(HZ / 100)
 
 /* After the first look: 0.1 s later, then each time twice as long, in all 6.3 s. */
 #define GM_STALE_DELAY	(HZ / 10)
@@ -67,7 +71,7 @@ static bool gm_stale_invalidate(struct mmu_interval_notifier *notifier,
 	smp_mb();
 	if (READ_ONCE(region->state) != GM_REGION_RESERVED) {
 		WRITE_ONCE(region->guest->stale_tries, 0);
-		gm_stale_look(region->guest, 0);
+		gm_stale_look(region->guest, GM_STALE_GATHER);
 	}
 	return true;
 }
@@ -109,12 +113,13 @@ void gm_stale_unwatch(struct gm_region *region)
 
 enum gm_verdict { GM_SAME, GM_MAYBE, GM_STALE };
 
+/* FOLL_FORCE: also if the process itself may not read it at the moment. */
 static bool gm_stale_mapped(struct mm_struct *mm, unsigned long address, u64 pfn,
 			    enum gm_verdict *verdict)
 {
 	struct page *page;
 
-	if (gm_get_user_page(mm, address, FOLL_NOFAULT, &page) != 1)
+	if (gm_get_user_page(mm, address, FOLL_NOFAULT | FOLL_FORCE, &page) != 1)
 		return false;
 	*verdict = page_to_pfn(page) == pfn ? GM_SAME : GM_STALE;
 	put_page(page);
@@ -131,11 +136,17 @@ static enum gm_verdict gm_stale_page(struct gm_region *region, struct mm_struct 
 
 	run = &region->runs.run[gm_runs_find(&region->runs, index, 0)];
 	pfn = run->pfn + (index - run->index);
+	folio = page_folio(pfn_to_page(pfn));
+	/* What cannot be looked at without a fault: whether it is mapped, not where. */
+	if (folio_test_hugetlb(folio) && !GUESTMEM_HAVE_HUGETLB_NOFAULT) {
+		if (folio_test_anon(folio))
+			return folio_mapped(folio) ? GM_SAME : GM_STALE;
+		return READ_ONCE(folio->mapping) ? GM_MAYBE : GM_STALE;
+	}
 	if (gm_stale_mapped(mm, address, pfn, &verdict))
 		return verdict;
 
 	/* Under the folio lock no migration has unmapped it for the moment. */
-	folio = page_folio(pfn_to_page(pfn));
 	if (!folio_trylock(folio))
 		return GM_MAYBE;
 	if (!gm_stale_mapped(mm, address, pfn, &verdict)) {
@@ -159,8 +170,13 @@ static enum gm_verdict gm_stale_pages(struct gm_region *region, u32 index, u32 l
 		return GM_SAME;
 	/* The notifier is called before the page goes: wait until it has gone. */
 	mmu_interval_read_begin(&region->notifier);
-	while (index <= last && verdict != GM_STALE) {
-		mmap_read_lock(mm);
+	while (index <= last && verdict != GM_STALE &&
+	       READ_ONCE(region->state) == GM_REGION_LIVE) {
+		/* Who holds it may be waiting for somebody who wants to know what we find. */
+		if (!mmap_read_trylock(mm)) {
+			verdict = GM_MAYBE;
+			break;
+		}
 		for (n = 0; n < 512 && index <= last && verdict != GM_STALE; n++, index++) {
 			page = gm_stale_page(region, mm, index);
 			verdict = max(verdict, page);

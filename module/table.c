@@ -34,7 +34,7 @@ void gm_table_update(struct gm_guest *guest)
 	lockdep_assert_held_write(&guest->regions_rwsem);
 	if (!table)
 		return;
-	gm_table_begin(table, guest->table_seq);
+	gm_table_begin(table, guest->generation);
 	for (region = gm_guest_next_region(guest, 0); region;
 	     region = region->node.last == U64_MAX ? NULL :
 		      gm_guest_next_region(guest, region->node.last + 1)) {
@@ -48,7 +48,7 @@ void gm_table_update(struct gm_guest *guest)
 
 		gm_table_set(table, n++, &entry);
 	}
-	gm_table_end(table, guest->table_seq++, n, guest->generation);
+	gm_table_end(table, guest->generation, n, guest->generation);
 }
 
 void gm_table_free(struct gm_guest *guest)

@@ -34,7 +34,7 @@ static inline void gm_table_init(struct guestmem_table *table, u32 capacity)
 	table->magic = GUESTMEM_TABLE_MAGIC;
 }
 
-/* @seq is the writer's own count of updates: the shared one is never read. */
+/* @seq grows by one with each update, by the writer's count: the shared one is never read. */
 static inline void gm_table_begin(struct guestmem_table *table, u32 seq)
 {
 	WRITE_ONCE(table->seq, 2 * seq + 1);

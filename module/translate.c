@@ -41,8 +41,8 @@ int gm_extents_init(struct gm_extents *to, struct gm_file *file, u64 user, u32 c
 
 static int gm_extents_flush(struct gm_extents *to)
 {
-	u32 room = to->capacity > to->count ? to->capacity - to->count : 0;
-	u32 n = to->npending;
+	u64 room = to->capacity > to->count ? to->capacity - to->count : 0;
+	u64 n = to->npending;
 
 	if (copy_to_user(to->user + to->count, to->pending, min(n, room) * sizeof(*to->pending)))
 		return -EFAULT;
@@ -130,6 +130,7 @@ int gm_extents_finish(struct gm_extents *to, int rc, struct guestmem_error *err)
 		return -EFAULT;
 	if (to->count <= to->capacity)
 		return rc;
+	to->count = min_t(u64, to->count, U32_MAX);
 	if (!rc)
 		return gm_fail(err, -EMSGSIZE, GUESTMEM_REASON_OUTPUT, 0, to->count,
 			       to->capacity);

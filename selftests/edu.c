@@ -371,6 +371,58 @@ TEST_F(edu, revoke_in_transfer)
 	free(after);
 }
 
+static void *revoke_first(void *arg)
+{
+	const int *args = arg;
+
+	gm_revoke(args[0], args[1]);
+	return NULL;
+}
+
+/*
+ * One lock on two regions, which two threads revoke: whichever returns, the device
+ * has stopped, also if it was the other one who had it stopped.
+ */
+TEST_F(edu, revoke_by_two)
+{
+	struct mover mover = { .edu = self->edu };
+	struct guestmem_edu_map m;
+	struct guestmem_edu_xfer x;
+	pthread_t threads[2];
+	unsigned char *after;
+	int args[2], i;
+
+	after = malloc(MEM_LEN);
+	ASSERT_NE(0, (uintptr_t)after);
+	ASSERT_EQ(0, edu_xfer(self->edu, &x, .gpa = GM_GPA + 5 * PG, .len = 4095,
+			      .direction = GUESTMEM_DMA_TO_DEVICE));
+	for (i = 0; i < 4; i++) {
+		ASSERT_EQ(0, edu_map(self->edu, &m, .gpa = GM_GPA, .len = MEM_LEN,
+				     .direction = GUESTMEM_DMA_FROM_DEVICE));
+		mover.map = m.map;
+		ASSERT_EQ(0, pthread_create(&threads[0], NULL, mover_run, &mover));
+		usleep(PIECE_US / 2);
+		args[0] = self->guest.fd;
+		args[1] = self->second;
+		ASSERT_EQ(0, pthread_create(&threads[1], NULL, revoke_first, args));
+		usleep(i * PIECE_US / 8);
+		ASSERT_EQ(0, gm_revoke(self->guest.fd, self->first));
+		memcpy(after, self->mem.va, MEM_LEN);
+		usleep(PIECE_US * 3 / 2);
+		EXPECT_EQ(0, memcmp(after, self->mem.va, MEM_LEN))
+			TH_LOG("the device wrote after the revoke");
+		pthread_join(threads[0], NULL);
+		pthread_join(threads[1], NULL);
+		EXPECT_EQ(-ESTALE, mover.result);
+		EXPECT_EQ(0, edu_unmap(self->edu, m.map));
+		ASSERT_EQ(0, gm_mem_add(self->guest.fd, &self->mem, GM_GPA, 0, FIRST_LEN, 0,
+					&self->first));
+		ASSERT_EQ(0, gm_mem_add(self->guest.fd, &self->mem, GM_GPA + FIRST_LEN, FIRST_LEN,
+					MEM_LEN - FIRST_LEN, 0, &self->second));
+	}
+	free(after);
+}
+
 /* Both need the device, which can be told only one thing at a time. */
 TEST_F(edu, two_files)
 {

@@ -327,7 +327,7 @@ TEST_F(event, stale)
  */
 TEST_F(event, not_stale)
 {
-	enum { FORK, PROTECT, PAGEOUT, NEIGHBOUR, NWAYS };
+	enum { FORK, PROTECT, HIDE, PAGEOUT, NEIGHBOUR, NWAYS };
 	int fd = self->guest.fd, way, status;
 	pid_t pid;
 
@@ -355,6 +355,11 @@ TEST_F(event, not_stale)
 			ASSERT_EQ(0, mprotect(mem.va, 16 * PG, PROT_READ));
 			ASSERT_EQ(0, mprotect(mem.va, 16 * PG, PROT_READ | PROT_WRITE));
 			break;
+		case HIDE:
+			/* Out of sight, and then a reason to look. */
+			ASSERT_EQ(0, mprotect(mem.va, 16 * PG, PROT_NONE));
+			madvise(mem.va, 16 * PG, MADV_PAGEOUT);
+			break;
 		case PAGEOUT:
 			ASSERT_EQ(0, madvise(mem.va, 16 * PG, MADV_PAGEOUT));
 			break;
@@ -369,6 +374,8 @@ TEST_F(event, not_stale)
 		EXPECT_FALSE(is_stale(fd, id))
 			TH_LOG("way %d", way);
 		/* And it is true: they are the same pages still. */
+		if (way == HIDE)
+			ASSERT_EQ(0, mprotect(mem.va, 16 * PG, PROT_READ | PROT_WRITE));
 		mem.va[3 * PG] = 0xb0 + way;
 		EXPECT_EQ(1, pread(fd, &c, 1, GM_GPA + 2 * PG));
 		EXPECT_EQ(0xb0 + way, c)

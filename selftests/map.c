@@ -285,6 +285,47 @@ TEST_F(map, fork)
 }
 
 /* Debuggers reach it, as far as the mapping and the region allow. */
+/* Not even by madvise(): fork() copies huge entries without asking who revokes. */
+TEST_F(map, never_inherited)
+{
+	unsigned char *p = gm_mmap(self->guest.fd, GM_GPA, PG, PROT_READ);
+
+	ASSERT_NE(MAP_FAILED, p);
+	EXPECT_EQ(-1, madvise(p, PG, MADV_DOFORK));
+	EXPECT_EQ(EINVAL, errno);
+	munmap(p, PG);
+}
+
+/* A tracer that goes on behind the mapping does not get at what lies there. */
+TEST_F(map, proc_mem_ends_with_the_mapping)
+{
+	int fd = self->guest.fd, prot = PROT_READ | (self->ro ? 0 : PROT_WRITE), mem;
+	unsigned char *p, *next, buf[200];
+
+	/* Two pages of address space, of which the second is other memory. */
+	p = mmap(NULL, 2 * PG, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	next = p + PG;
+	memset(next, 0x77, PG);
+	ASSERT_EQ(p, mmap(p, PG, prot, MAP_SHARED | MAP_FIXED, fd, GM_GPA));
+	mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, mem);
+	EXPECT_EQ(200, pread(mem, buf, 200, (off_t)next - 100));
+	EXPECT_EQ(0, gm_pattern_cmp(buf, PG - 100, 100));
+	EXPECT_EQ(0x77, buf[100]);
+	EXPECT_EQ(0x77, buf[199]);
+	if (!self->ro) {
+		memset(buf, 0x11, sizeof(buf));
+		EXPECT_EQ(200, pwrite(mem, buf, 200, (off_t)next - 100));
+		EXPECT_EQ(0x11, self->mem.va[PG - 1]);
+		EXPECT_EQ(gm_pattern(PG), self->mem.va[PG]);
+		EXPECT_EQ(0x11, next[99]);
+		EXPECT_EQ(0x77, next[100]);
+	}
+	close(mem);
+	munmap(p, 2 * PG);
+}
+
 TEST_F(map, proc_mem)
 {
 	int fd = self->guest.fd, mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);

@@ -97,6 +97,36 @@ TEST_F(observe, debugfs)
 	EXPECT_EQ(NULL, strstr(text, expect));
 }
 
+/* Where another process has its memory is not told; where in a file is. */
+TEST_F(observe, foreign_addresses)
+{
+	struct guestmem_region region;
+	unsigned char *va;
+	int status;
+	__u32 id;
+	pid_t pid;
+
+	va = mmap(NULL, PG, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, va);
+	ASSERT_EQ(0, gm_user_add(self->guest.fd, va, 2 * GM_GPA, PG, 0, &id));
+	ASSERT_EQ(0, gm_region_get(self->guest.fd, id, &region));
+	EXPECT_EQ((uintptr_t)va, region.offset);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		int bad = 0;
+
+		bad |= gm_region_get(self->guest.fd, id, &region) ||
+		       region.offset != (uintptr_t)va;
+		bad |= gm_unprivileged() || gm_region_get(self->guest.fd, id, &region) ||
+		       region.offset;
+		_exit(bad);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	munmap(va, PG);
+}
+
 TEST_F(observe, debugfs_is_for_root)
 {
 	ASSERT_EQ(0, gm_unprivileged());

@@ -233,8 +233,8 @@ struct guestmem_info {
  * EEXIST overlaps a region; EINVAL misaligned, empty, too long, or beyond the end
  * of the file; EOVERFLOW; ENOMEM; ENOSPC too many regions; EFAULT memory that
  * cannot be accessed, or not written to; EACCES no right, or the file is not open
- * for what is needed; EBADF; EOPNOTSUPP memory that cannot be pinned; EINTR;
- * EHWPOISON.
+ * for what is needed; EBADF; EOPNOTSUPP memory that cannot be pinned; EBUSY it could
+ * not be moved to where it can stay; EINTR.
  */
 struct guestmem_region_add {
 	__u32 size;
@@ -285,7 +285,8 @@ struct guestmem_region_remove {
  * struct guestmem_region - what REGION_LIST tells of a region
  * @gpa: first address
  * @len: bytes
- * @offset: as given to REGION_ADD
+ * @offset: as given to REGION_ADD; 0 if that was an address in another process,
+ *	unless the caller has CAP_SYS_PTRACE
  * @id: the region's number
  * @flags: GUESTMEM_REGION_*
  * @backing: GUESTMEM_BACKING_*
