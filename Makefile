@@ -57,12 +57,12 @@ check:
 	@selftests/check
 
 demo: vm-$(KERNEL)
-	@$(MAKE) -s -C selftests build/demo
+	@$(MAKE) -s -C selftests demo
 	@selftests/vm/run -k $(KERNEL) -- selftests/demo.sh build/$(KERNEL)/module/guestmem.ko \
 		build/$(KERNEL)/selftests/modules/guestmem_edu.ko selftests/build/demo
 
 bench: vm-$(KERNEL)
-	@$(MAKE) -s -C selftests build/bench
+	@$(MAKE) -s -C selftests bench
 	@echo 'Instructions, counted by an emulated CPU, on Linux $(KERNEL):'
 	@selftests/vm/run -k $(KERNEL) --icount -M build/$(KERNEL)/module/guestmem.ko -- selftests/build/bench
 
