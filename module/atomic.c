@@ -149,7 +149,8 @@ int gm_ioctl_atomic(struct gm_cmd *cmd)
 	struct guestmem_atomic *arg = cmd->arg;
 	int rc;
 
-	arg->old[0] = arg->old[1] = 0;
+	arg->old[0] = 0;
+	arg->old[1] = 0;
 	if (arg->flags || arg->op < GUESTMEM_ATOMIC_CMPXCHG || arg->op > GUESTMEM_ATOMIC_XOR)
 		return -EOPNOTSUPP;
 	if (arg->op != GUESTMEM_ATOMIC_CMPXCHG && (arg->compare[0] || arg->compare[1]))

@@ -75,7 +75,7 @@ struct guestmem_client *guestmem_client_get(int fd, const struct guestmem_client
 void guestmem_client_put(struct guestmem_client *client);
 
 struct guestmem_dma_lock *guestmem_lock(struct guestmem_client *client, u64 gpa, u64 len,
-				    enum dma_data_direction dir);
+					enum dma_data_direction dir);
 void guestmem_unlock(struct guestmem_dma_lock *lock);
 
 int guestmem_sg_alloc(struct guestmem_dma_lock *lock, struct sg_table *sgt,
