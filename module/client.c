@@ -174,6 +174,12 @@ void guestmem_unlock(struct guestmem_dma_lock *lock)
 }
 EXPORT_SYMBOL_NS_GPL(guestmem_unlock, GUESTMEM_NS);
 
+/*
+ * Mappings may overlap, so none of them may hand memory over by being made or undone:
+ * the client does, for each transfer.
+ */
+#define GM_DMA_ATTRS	DMA_ATTR_SKIP_CPU_SYNC
+
 /* One entry of the list: up to @max bytes that follow each other physically. */
 struct gm_sg_walk {
 	const struct guestmem_dma_lock *lock;
@@ -293,7 +299,10 @@ static bool gm_bounces(struct device *dev, struct sg_table *sgt)
  * @dev: the device that will do the DMA
  * @sgt: set up here; for_each_sgtable_dma_sg() gives the device's addresses
  *
- * By the kernel's DMA API, so through the IOMMU where there is one. A mapping
+ * By the kernel's DMA API, so through the IOMMU where there is one. Mapping and
+ * unmapping do not hand the memory over between CPUs and device; the client does
+ * that for each transfer, by dma_sync_sgtable_for_device() and _for_cpu(). The
+ * same memory may be mapped more than once, by anybody. A mapping
  * that would go through bounce buffers is refused: the device would see a copy of
  * what the guest has, or the guest of what the device wrote. Undone by
  * guestmem_dma_unmap().
@@ -316,7 +325,7 @@ int guestmem_dma_map(struct guestmem_dma_lock *lock, struct device *dev, struct 
 	rc = guestmem_sg_alloc(lock, sgt, max_segment, GFP_KERNEL);
 	if (rc)
 		return rc;
-	rc = dma_map_sgtable(dev, sgt, gm_dma_dir(lock), 0);
+	rc = dma_map_sgtable(dev, sgt, gm_dma_dir(lock), GM_DMA_ATTRS);
 	if (rc)
 		goto err_free;
 	if (gm_bounces(dev, sgt)) {
@@ -327,7 +336,7 @@ int guestmem_dma_map(struct guestmem_dma_lock *lock, struct device *dev, struct 
 	return 0;
 
 err_unmap:
-	dma_unmap_sgtable(dev, sgt, gm_dma_dir(lock), 0);
+	dma_unmap_sgtable(dev, sgt, gm_dma_dir(lock), GM_DMA_ATTRS);
 err_free:
 	sg_free_table(sgt);
 	return rc;
@@ -344,7 +353,7 @@ EXPORT_SYMBOL_NS_GPL(guestmem_dma_map, GUESTMEM_NS);
  */
 void guestmem_dma_unmap(struct guestmem_dma_lock *lock, struct device *dev, struct sg_table *sgt)
 {
-	dma_unmap_sgtable(dev, sgt, gm_dma_dir(lock), 0);
+	dma_unmap_sgtable(dev, sgt, gm_dma_dir(lock), GM_DMA_ATTRS);
 	sg_free_table(sgt);
 	atomic_dec(&lock->nmaps);
 }

@@ -10,7 +10,9 @@
  *	client = guestmem_client_get(fd, &my_ops, my);
  *	lock = guestmem_lock(client, gpa, len, DMA_FROM_DEVICE);
  *	guestmem_dma_map(lock, dev, &sgt);
+ *	dma_sync_sgtable_for_device(dev, &sgt, DMA_FROM_DEVICE);
  *	... the device writes to sgt's addresses ...
+ *	dma_sync_sgtable_for_cpu(dev, &sgt, DMA_FROM_DEVICE);
  *	guestmem_dma_unmap(lock, dev, &sgt);
  *	guestmem_unlock(lock);
  *	guestmem_client_put(client);
@@ -18,8 +20,7 @@
  * A lock keeps its pages where they are, whatever the owner does. What the owner
  * can do is revoke them; the client is asked then to stop (&guestmem_client_ops).
  *
- * Memory may stay mapped for many transfers. As for any streaming mapping, each is
- * then put between dma_sync_sg_for_device() and dma_sync_sg_for_cpu().
+ * Memory may stay mapped for many transfers; each is put between the two syncs.
  *
  * All functions may sleep and must be called in process context. None may be
  * called with mmap_lock or dma_resv held, from an MMU notifier, or under a lock that
