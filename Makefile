@@ -49,7 +49,7 @@ clean:
 	rm -rf build
 	$(MAKE) -C userspace clean
 	$(MAKE) -C selftests clean
-	find module selftests/modules Kbuild . -maxdepth 1 \( -name '*.o' -o -name '*.ko' -o -name '*.mod' \
+	find . module selftests/modules -maxdepth 1 \( -name '*.o' -o -name '*.ko' -o -name '*.mod' \
 		-o -name '*.mod.c' -o -name '.*.cmd' -o -name 'modules.order' -o -name 'Module.symvers' \) \
 		-delete
 
