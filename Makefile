@@ -50,7 +50,7 @@ clean:
 	$(MAKE) -C userspace clean
 	$(MAKE) -C selftests clean
 	find . module selftests/modules -maxdepth 1 \( -name '*.o' -o -name '*.ko' -o -name '*.mod' \
-		-o -name '*.mod.c' -o -name '.*.cmd' -o -name 'modules.order' -o -name 'Module.symvers' \) \
+		-o -name '*.mod.c' -o -name '.*.cmd' -o -name '.*.d' -o -name 'modules.order' -o -name 'Module.symvers' \) \
 		-delete
 
 check:
