@@ -428,4 +428,7 @@ void gm_show_fdinfo(struct seq_file *seq, struct file *filp);
 void gm_debugfs_init(void);
 void gm_debugfs_exit(void);
 
+/* Last, as it replaces what it names. */
+#include "fail.h"
+
 #endif /* _GUESTMEM_PRIVATE_H */

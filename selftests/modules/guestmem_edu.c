@@ -569,12 +569,16 @@ static long edu_ioctl(struct file *filp, unsigned int cmd, unsigned long user)
 	default:
 		rc = -ENOTTY;
 	}
-	mutex_unlock(&file->mutex);
 
 	/* On errors too, for what was done until then. */
 	if (rc != -ENOTTY && (_IOC_DIR(cmd) & _IOC_READ) &&
-	    copy_to_user((void __user *)user, &arg, _IOC_SIZE(cmd)))
-		return -EFAULT;
+	    copy_to_user((void __user *)user, &arg, _IOC_SIZE(cmd))) {
+		/* A mapping that nobody was told of could not be ended. */
+		if (!rc && cmd == GUESTMEM_EDU_MAP)
+			edu_map_free(file->edu, xa_erase(&file->maps, arg.map.map));
+		rc = -EFAULT;
+	}
+	mutex_unlock(&file->mutex);
 	return rc;
 }
 

@@ -15,6 +15,10 @@
  * are EOPNOTSUPP. A field marked [out] is written by the kernel and ignored on
  * input. All layouts are the same for 32-bit and 64-bit callers.
  *
+ * When only the answer cannot be delivered, because the struct is no longer
+ * accessible, the call fails with EFAULT too: what makes something that the caller
+ * would have to know of (REGION_ADD, LOCK) is undone, everything else has happened.
+ *
  * All addresses and lengths are in bytes. A range is (start, len); its last byte
  * may be 2^64 - 1.
  *
