@@ -11,6 +11,8 @@
 
 #include <stddef.h>
 
+GM_FIGURE("bad inputs")
+
 enum { MAX_SIZE = 256, NPAGES = 4 };
 
 /* What calls refer to; made anew for each test. */
@@ -454,6 +456,7 @@ static void set(FIXTURE_DATA(badinput) *self, const struct field *field, __u64 v
 	struct guestmem_info info_;							\
 	int r_ = (ret_);								\
 											\
+	++*gm_figure;									\
 	EXPECT_EQ(-(err_), r_)								\
 		TH_LOG("%s: " fmt_, self->e->name, ##__VA_ARGS__);			\
 	EXPECT_EQ(0, gm_info(self->env.fd, &info_));					\

@@ -887,22 +887,7 @@ static void expect_same(struct __test_metadata *_metadata, struct state *before,
 
 /* ---- the sweep ---- */
 
-/* All processes' counts of failures, told by the one that began. */
-static _Atomic unsigned long *injected;
-static pid_t first;
-
-static void __attribute__((constructor)) figures_begin(void)
-{
-	injected = mmap(NULL, sizeof(*injected), PROT_READ | PROT_WRITE,
-			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	first = getpid();
-}
-
-static void __attribute__((destructor)) figures_end(void)
-{
-	if (getpid() == first)
-		printf("figure: %lu injected failures\n", *injected);
-}
+GM_FIGURE("injected failures")
 
 FIXTURE(failnth) {
 	struct scene scene;
@@ -996,7 +981,7 @@ static int sweep(struct __test_metadata *_metadata, struct scene *s, const struc
 			       rc < 0 ? strerror(-rc) : "success");
 	}
 	EXPECT_FALSE(fired);
-	atomic_fetch_add(injected, n - 2);
+	*gm_figure += n - 2;
 	return n - 2;
 }
 
