@@ -8,7 +8,7 @@ DESTDIR	?=
 KERNEL	?= 6.12
 
 .DEFAULT_GOAL := all
-.PHONY: help all modules userspace modules_install install clean demo check shell bench
+.PHONY: help all modules userspace modules_install install clean demo check lint shell bench
 
 help:
 	@echo 'On this machine:'
@@ -24,6 +24,7 @@ help:
 	@echo 'In a virtual machine; missing Debian packages are installed first:'
 	@echo '  make demo             see what it does, in a few minutes'
 	@echo '  make check            all tests, on Linux 6.1 and 6.12'
+	@echo '  make lint             what can be found wrong without running it'
 	@echo '  make bench            what the kernel paths cost, in instructions'
 	@echo '  make shell            a shell with the module loaded'
 	@echo '                        (KERNEL=6.1 or 6.12, the default, for demo, bench, shell)'
@@ -55,6 +56,9 @@ clean:
 
 check:
 	@selftests/check
+
+lint:
+	@selftests/lint
 
 demo: vm-$(KERNEL)
 	@$(MAKE) -s -C selftests demo

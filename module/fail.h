@@ -123,6 +123,7 @@ static inline int gm_fail_pin_user_pages_fast(unsigned long start, int npages,
 		npages = 1;
 	return pin_user_pages_fast(start, npages, flags, pages);
 }
+
 #define pin_user_pages_fast(...) gm_fail_pin_user_pages_fast(__VA_ARGS__)
 
 GM_FAIL(unsigned long, vm_mmap,

@@ -42,7 +42,7 @@ static inline void gm_table_begin(struct guestmem_table *table, u32 seq)
 }
 
 static inline void gm_table_set(struct guestmem_table *table, u32 i,
-				      const struct guestmem_table_entry *from)
+				const struct guestmem_table_entry *from)
 {
 	struct guestmem_table_entry *to = gm_table_entry(table, i);
 
@@ -54,7 +54,7 @@ static inline void gm_table_set(struct guestmem_table *table, u32 i,
 }
 
 static inline void gm_table_end(struct guestmem_table *table, u32 seq, u32 nentries,
-				      u64 generation)
+				u64 generation)
 {
 	WRITE_ONCE(table->nentries, nentries);
 	WRITE_ONCE(table->generation, generation);

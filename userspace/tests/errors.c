@@ -129,7 +129,7 @@ static void test_open(void **state)
 		{ EACCES, "it is for root and its group (kvm): join it (adduser USER kvm, then log in again) or run as root" },
 		{ EMFILE, "Too many open files" },
 	};
-	const char prefix[] = "cannot open /dev/guestmem: ";
+	static const char prefix[] = "cannot open /dev/guestmem: ";
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(opens) / sizeof(opens[0]); i++) {

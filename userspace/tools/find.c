@@ -79,7 +79,7 @@ static bool looks_like_guest(int dirfd, const char *name)
 	if (n <= 0)
 		return false;
 	target[n] = '\0';
-	return strstr(target, "guestmem") != NULL;
+	return strstr(target, "guestmem");
 }
 
 static uint64_t guest_id(struct guestmem *g)
@@ -116,7 +116,7 @@ static struct guestmem *search(int pid, int pidfd, int *code)
 		return NULL;
 	}
 	while ((entry = readdir(dir)) != NULL) {
-		fd = atoi(entry->d_name);
+		fd = (int)strtol(entry->d_name, NULL, 10);
 		if (entry->d_name[0] == '.' || (!pid && fd == dirfd(dir)) ||
 		    !looks_like_guest(dirfd(dir), entry->d_name))
 			continue;

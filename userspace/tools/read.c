@@ -158,7 +158,7 @@ static int run(int argc, char **argv)
 {
 	struct args args = { .raw = false };
 	struct guestmem *g;
-	FILE *out = stdout;
+	FILE *file = NULL;
 	char *buf;
 	int code;
 
@@ -172,19 +172,20 @@ static int run(int argc, char **argv)
 		goto close;
 	}
 	if (args.output && strcmp(args.output, "-") != 0) {
-		out = fopen(args.output, "we");
-		if (!out) {
+		file = fopen(args.output, "we");
+		if (!file) {
 			code = error_exit(exit_code_of(errno), "cannot write %s: %s",
 					  args.output, strerror(errno));
 			goto free;
 		}
 	}
-	code = args.len ? dump(g, args.gpa, args.gpa + (args.len - 1), args.raw, out, buf)
-			: EXIT_OK;
-	if (out != stdout) {
-		bool bad = ferror(out);
+	code = EXIT_OK;
+	if (args.len)
+		code = dump(g, args.gpa, args.gpa + (args.len - 1), args.raw, file ?: stdout, buf);
+	if (file) {
+		bool bad = ferror(file);
 
-		if (fclose(out) != 0 || bad)
+		if (fclose(file) != 0 || bad)
 			code = error_exit(EXIT_FAILED, "cannot write %s: %s", args.output,
 					  strerror(errno));
 	}
