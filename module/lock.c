@@ -228,8 +228,10 @@ void gm_file_unlock_all(struct gm_file *file)
 	struct guestmem_dma_lock *lock;
 	unsigned long handle;
 
-	xa_for_each(&file->locks, handle, lock)
+	xa_for_each(&file->locks, handle, lock) {
 		gm_unlock(lock);
+		cond_resched();
+	}
 	xa_destroy(&file->locks);
 }
 
