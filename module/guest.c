@@ -18,6 +18,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/mount.h>
+#include <linux/nospec.h>
 #include <linux/pseudo_fs.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -211,6 +212,7 @@ struct gm_region *gm_cursor_seek(struct gm_cursor *cur, u64 gpa, u64 *pfn, u64 *
 {
 	struct gm_region *region = cur->region;
 	const struct gm_run *run;
+	u64 npages;
 	u32 index;
 
 	lockdep_assert_held(&cur->guest->regions_rwsem);
@@ -221,7 +223,9 @@ struct gm_region *gm_cursor_seek(struct gm_cursor *cur, u64 gpa, u64 *pfn, u64 *
 		if (!region)
 			return NULL;
 	}
-	index = (gpa - region->node.start) >> PAGE_SHIFT;
+	npages = ((region->node.last - region->node.start) >> PAGE_SHIFT) + 1;
+	/* A CPU that guesses @gpa to be in the region must not look behind it. */
+	index = array_index_nospec((gpa - region->node.start) >> PAGE_SHIFT, npages);
 	cur->run = gm_runs_find(&region->runs, index, cur->run);
 	run = &region->runs.run[cur->run];
 	*pfn = run->pfn + (index - run->index);
