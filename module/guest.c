@@ -18,6 +18,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/mount.h>
+#include <linux/nospec.h>
 #include <linux/pseudo_fs.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -211,6 +212,7 @@ struct gm_region *gm_cursor_seek(struct gm_cursor *cur, u64 gpa, u64 *pfn, u64 *
 {
 	struct gm_region *region = cur->region;
 	const struct gm_run *run;
+	u64 npages;
 	u32 index;
 
 	lockdep_assert_held(&cur->guest->regions_rwsem);
@@ -221,7 +223,9 @@ struct gm_region *gm_cursor_seek(struct gm_cursor *cur, u64 gpa, u64 *pfn, u64 *
 		if (!region)
 			return NULL;
 	}
-	index = (gpa - region->node.start) >> PAGE_SHIFT;
+	npages = ((region->node.last - region->node.start) >> PAGE_SHIFT) + 1;
+	/* A CPU that guesses @gpa to be in the region must not look behind it. */
+	index = array_index_nospec((gpa - region->node.start) >> PAGE_SHIFT, npages);
 	cur->run = gm_runs_find(&region->runs, index, cur->run);
 	run = &region->runs.run[cur->run];
 	*pfn = run->pfn + (index - run->index);
@@ -295,17 +299,35 @@ void gm_guest_changed(struct gm_guest *guest)
 }
 
 /**
- * gm_guests_show - list all guests
- * @seq: where to
- * @show: shows one; called with a mutex held under which none can end
+ * gm_guests_start - begin or go on to list all guests
+ * @seq: what is being written
+ * @last_id: number of the guest that was listed last, 0 to begin
+ *
+ * Between start and stop no guest can end. Guests are listed by their number, so that
+ * what comes and goes after a stop hides no other.
+ *
+ * Return: struct gm_guest, or NULL if there is no more.
  */
-void gm_guests_show(struct seq_file *seq,
-		    void (*show)(struct seq_file *seq, struct gm_guest *guest))
+void *gm_guests_start(struct seq_file *seq, loff_t *last_id)
 {
 	struct gm_guest *guest;
 
 	mutex_lock(&guests_mutex);
 	list_for_each_entry(guest, &guests, node)
-		show(seq, guest);
+		if (guest->id > *last_id)
+			return guest;
+	return NULL;
+}
+
+void *gm_guests_next(struct seq_file *seq, void *listed, loff_t *last_id)
+{
+	struct gm_guest *guest = listed;
+
+	*last_id = guest->id;
+	return list_is_last(&guest->node, &guests) ? NULL : list_next_entry(guest, node);
+}
+
+void gm_guests_stop(struct seq_file *seq, void *guest)
+{
 	mutex_unlock(&guests_mutex);
 }

@@ -305,8 +305,9 @@ int gm_cmd_respond(struct gm_cmd *cmd);
 struct gm_guest *gm_guest_create(void);
 void gm_guest_get(struct gm_guest *guest);
 void gm_guest_put(struct gm_guest *guest);
-void gm_guests_show(struct seq_file *seq,
-		    void (*show)(struct seq_file *seq, struct gm_guest *guest));
+void *gm_guests_start(struct seq_file *seq, loff_t *last_id);
+void *gm_guests_next(struct seq_file *seq, void *listed, loff_t *last_id);
+void gm_guests_stop(struct seq_file *seq, void *guest);
 struct gm_region *gm_guest_region(struct gm_guest *guest, u64 gpa);
 struct gm_region *gm_guest_next_region(struct gm_guest *guest, u64 gpa);
 u64 gm_guest_last(struct gm_guest *guest);

@@ -55,19 +55,28 @@ static void gm_show_guest(struct seq_file *seq, struct gm_guest *guest)
 			   region->flags & GUESTMEM_REGION_READONLY ? " readonly" : "",
 			   region->flags & GUESTMEM_REGION_STALE ? " stale" : "",
 			   region->state == GM_REGION_REMOVED ? " revoked" : "");
+		/* Once, in the first of its regions: a lock may hold as many as there can be. */
 		list_for_each_entry(hold, &region->locks, node)
-			gm_show_lock(seq, hold->lock);
+			if (hold == &hold->lock->holds[0])
+				gm_show_lock(seq, hold->lock);
 	}
 	mutex_unlock(&guest->locks_mutex);
 	up_read(&guest->regions_rwsem);
 }
 
-static int guests_show(struct seq_file *seq, void *unused)
+static int guests_show(struct seq_file *seq, void *guest)
 {
-	gm_guests_show(seq, gm_show_guest);
+	gm_show_guest(seq, guest);
 	return 0;
 }
-DEFINE_SHOW_ATTRIBUTE(guests);
+
+static const struct seq_operations guests_sops = {
+	.start = gm_guests_start,
+	.next = gm_guests_next,
+	.stop = gm_guests_stop,
+	.show = guests_show,
+};
+DEFINE_SEQ_ATTRIBUTE(guests);
 
 void gm_debugfs_init(void)
 {

@@ -7,6 +7,7 @@
  * regions_rwsem held for writing, with each change of the live regions. The pages
  * go with the guest; a VMA that still maps them has references of its own.
  */
+#include <linux/nospec.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -93,6 +94,7 @@ int gm_table_mmap(struct gm_guest *guest, struct vm_area_struct *vma)
 		return -EACCES;
 	if (first + npages > gm_table_len() >> PAGE_SHIFT)
 		return -ENXIO;
+	first = array_index_nospec(first, gm_table_len() >> PAGE_SHIFT);
 	if (!READ_ONCE(guest->table)) {
 		rc = gm_table_create(guest);
 		if (rc)

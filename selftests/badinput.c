@@ -34,6 +34,14 @@ struct field {
 	size_t size;
 };
 
+/* Where in struct env the caller's array is, and what says how much of it was written. */
+struct array {
+	size_t offset;
+	size_t size;
+	size_t entry_size;
+	struct field count;
+};
+
 struct bad {
 	struct field field;
 	__u64 value;
@@ -50,6 +58,7 @@ struct bad {
  * @make: fills in a call that succeeds
  * @undo: takes back what a successful call did, so that it could be made again
  * @out: [out] fields, that must be ignored on input
+ * @array: an array that is written, and the field, of both directions, with its length
  * @reserved: fields that must be 0
  * @pointers: fields with pointers to user memory
  * @bad: values of a field, and the errno
@@ -67,6 +76,7 @@ struct entry {
 	void (*make)(struct env *env, void *arg);
 	void (*undo)(struct env *env, const void *arg);
 	struct field out[10];
+	struct array array;
 	struct field reserved[4];
 	struct field pointers[4];
 	struct bad bad[10];
@@ -75,6 +85,8 @@ struct entry {
 };
 
 #define FIELD(type, name) { offsetof(struct type, name), sizeof(((struct type *)0)->name) }
+#define ARRAY(type, name, count) { offsetof(struct env, name), sizeof(((struct env *)0)->name), \
+	sizeof(((struct env *)0)->name[0]), FIELD(type, count) }
 #define SIZES(type) .size = sizeof(struct type), .min = sizeof(struct type)
 
 static void make_nothing(struct env *env, void *arg)
@@ -260,6 +272,7 @@ static const struct entry ioctls[] = {
 		.name = "REGION_LIST", .cmd = GUESTMEM_REGION_LIST, SIZES(guestmem_region_list),
 		.make = make_list, .undo = undo_nothing, .pure = true,
 		.out = { FIELD(guestmem_region_list, err) },
+		.array = ARRAY(guestmem_region_list, regions, nentries),
 		.pointers = { FIELD(guestmem_region_list, entries) },
 		.bad = { { FIELD(guestmem_region_list, nentries), 0, EMSGSIZE } },
 	}, {
@@ -267,6 +280,7 @@ static const struct entry ioctls[] = {
 		.flags = GUESTMEM_EXTENT_HPA, .make = make_translate, .undo = undo_nothing,
 		.pure = true,
 		.out = { FIELD(guestmem_translate, err) },
+		.array = ARRAY(guestmem_translate, extents, nextents),
 		.pointers = { FIELD(guestmem_translate, ranges),
 			      FIELD(guestmem_translate, extents) },
 		.bad = {
@@ -278,6 +292,7 @@ static const struct entry ioctls[] = {
 		.flags = GUESTMEM_LOCK_PAGES | GUESTMEM_EXTENT_HPA, .make = make_lock,
 		.undo = undo_lock,
 		.out = { FIELD(guestmem_lock, handle), FIELD(guestmem_lock, err) },
+		.array = ARRAY(guestmem_lock, extents, nextents),
 		.pointers = { FIELD(guestmem_lock, pages), FIELD(guestmem_lock, extents) },
 		.bad = {
 			{ FIELD(guestmem_lock, direction), 0, EOPNOTSUPP },
@@ -292,6 +307,7 @@ static const struct entry ioctls[] = {
 		.flags = GUESTMEM_LOCK_PAGES | GUESTMEM_EXTENT_HPA, .make = make_lock_range,
 		.undo = undo_lock,
 		.out = { FIELD(guestmem_lock, handle), FIELD(guestmem_lock, err) },
+		.array = ARRAY(guestmem_lock, extents, nextents),
 		.pointers = { FIELD(guestmem_lock, extents) },
 		.bad = {
 			{ FIELD(guestmem_lock, direction), 0, EOPNOTSUPP },
@@ -711,6 +727,96 @@ TEST_F(badinput, out)
 	/* The caller's size is what it said. */
 	EXPECT_EQ(self->e->size, self->arg.head[0]);
 	undo(self);
+}
+
+static bool is_in(const struct field *f, size_t i)
+{
+	return i >= f->offset && i < f->offset + f->size;
+}
+
+static bool is_out(const struct entry *e, size_t i)
+{
+	const struct field *f;
+
+	for (f = e->out; f->size; f++)
+		if (is_in(f, i))
+			return true;
+	return is_in(&e->array.count, i);
+}
+
+static size_t count(const FIXTURE_DATA(badinput) *self)
+{
+	__u32 n = 0;
+
+	memcpy(&n, self->arg.bytes + self->e->array.count.offset, self->e->array.count.size);
+	return n;
+}
+
+/*
+ * What a call writes is what it documents, byte by byte: nothing else is touched, and
+ * nothing of it is left as it was, which would be where kernel memory can leak out. A
+ * byte may by chance be what was there before, but not for two different values.
+ */
+TEST_F(badinput, exact)
+{
+	static const unsigned char poison[] = { 0xfe, 0xaa };
+	const struct array *array = &self->e->array;
+	unsigned char before[MAX_SIZE], *entries = (unsigned char *)&self->env + array->offset;
+	bool kept[MAX_SIZE], entry_kept[sizeof(self->env)];
+	const struct field *f;
+	size_t i, written = 0;
+	unsigned int n;
+
+	memset(kept, true, sizeof(kept));
+	memset(entry_kept, true, sizeof(entry_kept));
+	for (n = 0; n < ARRAY_SIZE(poison); n++) {
+		prepare(self);
+		for (f = self->e->out; f->size; f++)
+			memset(self->arg.bytes + f->offset, poison[n], f->size);
+		memset(self->arg.bytes + self->e->size, poison[n], MAX_SIZE - self->e->size);
+		memset(entries, poison[n], array->size);
+		memcpy(before, self->arg.bytes, MAX_SIZE);
+		ASSERT_EQ(0, call(self));
+		for (i = 0; i < MAX_SIZE; i++) {
+			kept[i] = kept[i] && self->arg.bytes[i] == poison[n];
+			if (!is_out(self->e, i)) {
+				EXPECT_EQ(before[i], self->arg.bytes[i])
+					TH_LOG("%s: byte %zu was written", self->e->name, i);
+			}
+		}
+		written = count(self) * array->entry_size;
+		for (i = 0; i < array->size; i++)
+			entry_kept[i] = entry_kept[i] && entries[i] == poison[n];
+		undo(self);
+	}
+	for (f = self->e->out; f->size; f++) {
+		for (i = f->offset; i < f->offset + f->size; i++) {
+			EXPECT_FALSE(kept[i])
+				TH_LOG("%s: byte %zu was not written", self->e->name, i);
+		}
+	}
+	ASSERT_GE(array->size, written);
+	EXPECT_EQ(!array->size, !written);
+	for (i = 0; i < array->size; i++) {
+		EXPECT_EQ(i >= written, entry_kept[i])
+			TH_LOG("%s: byte %zu of the array", self->e->name, i);
+	}
+
+	/* Nor does a refusal touch what is the caller's. */
+	for (n = 0; self->e->bad[n].err; n++) {
+		prepare(self);
+		set(self, &self->e->bad[n].field, self->e->bad[n].value);
+		memcpy(before, self->arg.bytes, MAX_SIZE);
+		EXPECT_GT(0, call(self));
+		for (i = 0; i < MAX_SIZE; i++) {
+			if (!is_out(self->e, i)) {
+				EXPECT_EQ(before[i], self->arg.bytes[i])
+					TH_LOG("%s: byte %zu, refused", self->e->name, i);
+			}
+		}
+		if (self->e->undo == undo_remove)
+			undo(self);
+	}
 }
 
 GM_PLAIN_FIXTURE(plain)

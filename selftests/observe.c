@@ -127,6 +127,68 @@ TEST_F(observe, foreign_addresses)
 	munmap(va, PG);
 }
 
+/*
+ * It is written with the guest, and the list of all, held: so what there can be of it is
+ * what there is of locks and regions, not their product.
+ */
+TEST_F(observe, debugfs_bounded)
+{
+	enum { NREGIONS = 512, NLOCKS = 200 };
+	struct guestmem_lock lock;
+	unsigned int i, nlocks = 0, nlines = 0;
+	char line[256];
+	FILE *f;
+
+	for (i = 0; i < NREGIONS; i++)
+		ASSERT_EQ(0, gm_mem_add(self->guest.fd, &self->mem, 4 * GM_GPA + i * PG, 0, PG, 0,
+					NULL));
+	for (i = 0; i < NLOCKS; i++)
+		ASSERT_EQ(0, gm_lock(self->guest.fd, &lock, .direction = GUESTMEM_DMA_TO_DEVICE,
+				     .gpa = 4 * GM_GPA, .len = NREGIONS * PG));
+	f = fopen("/sys/kernel/debug/guestmem/guests", "re");
+	ASSERT_NE(NULL, f);
+	while (fgets(line, sizeof(line), f)) {
+		nlines++;
+		nlocks += !strncmp(line, "    lock ", 9);
+	}
+	fclose(f);
+	/* With the guest, region and lock of the fixture. */
+	EXPECT_EQ(NLOCKS + 1, nlocks);
+	EXPECT_EQ(1 + NREGIONS + 1 + NLOCKS + 1, nlines);
+}
+
+/* Guests that end while they are listed hide none of those that stay. */
+TEST_F(observe, debugfs_complete)
+{
+	enum { NGUESTS = 300 };
+	int fds[NGUESTS], f;
+	struct guestmem_info info;
+	char expect[32], text[1 << 16] = "";
+	size_t len;
+	ssize_t n;
+	int i;
+
+	for (i = 0; i < NGUESTS; i++) {
+		fds[i] = open(GM_DEV, O_RDWR | O_CLOEXEC);
+		ASSERT_LE(0, fds[i]);
+	}
+	f = open("/sys/kernel/debug/guestmem/guests", O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, f);
+	ASSERT_LT(0, n = read(f, text, 4096));
+	for (i = 0; i < 20; i++)
+		close(fds[i]);
+	for (len = n; (n = read(f, text + len, 4096)) > 0; len += n)
+		;
+	close(f);
+	for (i = 20; i < NGUESTS; i++) {
+		ASSERT_EQ(0, gm_info(fds[i], &info));
+		snprintf(expect, sizeof(expect), "guest %llu regions", (unsigned long long)info.id);
+		EXPECT_NE(NULL, strstr(text, expect))
+			TH_LOG("%s", expect);
+		close(fds[i]);
+	}
+}
+
 TEST_F(observe, debugfs_is_for_root)
 {
 	ASSERT_EQ(0, gm_unprivileged());
