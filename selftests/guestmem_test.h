@@ -183,9 +183,10 @@ static inline int gm_kind_file(enum gm_kind kind)
 {
 	switch (kind) {
 	case GM_MEMFD:
-		return memfd_create("guestmem-test", MFD_CLOEXEC);
+		return memfd_create("guestmem-test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	case GM_HUGETLB:
-		return memfd_create("guestmem-test", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
+		return memfd_create("guestmem-test", MFD_CLOEXEC | MFD_ALLOW_SEALING |
+				    MFD_HUGETLB | MFD_HUGE_2MB);
 	case GM_TMPFS:
 		return open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	default:

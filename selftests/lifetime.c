@@ -266,35 +266,6 @@ TEST_F(life, lost_in_socket)
 	close(socks[1]);
 }
 
-/* The process whose memory it was is gone; its memory is not. */
-TEST_F(life, outlives_memory)
-{
-	int fd = open(GM_DEV, O_RDWR | O_CLOEXEC);
-	struct guestmem_region regions[2];
-	unsigned char c = 0;
-	pid_t pid;
-
-	ASSERT_LE(0, fd);
-	pid = fork();
-	ASSERT_LE(0, pid);
-	if (!pid) {
-		struct gm_mem anon;
-
-		if (gm_mem_alloc(&anon, GM_ANON, 16 * PG) ||
-		    gm_user_add(fd, anon.va, GM_GPA, 16 * PG, 0, NULL))
-			_exit(1);
-		_exit(0);
-	}
-	EXPECT_EQ(0, wait_for(pid));
-	EXPECT_EQ(16 * PG, gm_pinned(fd));
-	EXPECT_EQ(1, pread(fd, &c, 1, GM_GPA + 15 * PG));
-	EXPECT_EQ(gm_pattern(15 * PG), c);
-	ASSERT_EQ(1, gm_list(fd, regions, 2));
-	EXPECT_EQ(0, gm_remove(fd, regions[0].id));
-	EXPECT_EQ(0, gm_pinned(fd));
-	close(fd);
-}
-
 /*
  * Killed while pages are being pinned. Whether the kill hits is up to the
  * scheduler, so the length grows until it does.
