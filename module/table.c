@@ -20,21 +20,11 @@ size_t gm_table_len(void)
 			  GUESTMEM_MAX_REGIONS * sizeof(struct guestmem_table_entry));
 }
 
-/**
- * gm_table_update - tell the readers what there is now
- * @guest: the guest
- *
- * Context: regions_rwsem held for writing.
- */
-void gm_table_update(struct gm_guest *guest)
+static void gm_table_write(struct guestmem_table *table, struct gm_guest *guest)
 {
-	struct guestmem_table *table = guest->table;
 	struct gm_region *region;
 	u32 n = 0;
 
-	lockdep_assert_held_write(&guest->regions_rwsem);
-	if (!table)
-		return;
 	gm_table_begin(table, guest->generation);
 	for (region = gm_guest_next_region(guest, 0); region;
 	     region = region->node.last == U64_MAX ? NULL :
@@ -52,6 +42,19 @@ void gm_table_update(struct gm_guest *guest)
 	gm_table_end(table, guest->generation, n, guest->generation);
 }
 
+/**
+ * gm_table_update - tell the readers what there is now
+ * @guest: the guest
+ *
+ * Context: regions_rwsem held for writing.
+ */
+void gm_table_update(struct gm_guest *guest)
+{
+	lockdep_assert_held_write(&guest->regions_rwsem);
+	if (guest->table)
+		gm_table_write(guest->table, guest);
+}
+
 void gm_table_free(struct gm_guest *guest)
 {
 	vfree(guest->table);
@@ -67,9 +70,10 @@ static int gm_table_create(struct gm_guest *guest)
 	gm_table_init(table, GUESTMEM_MAX_REGIONS);
 	down_write(&guest->regions_rwsem);
 	if (!guest->table) {
-		guest->table = table;
+		gm_table_write(table, guest);
+		/* What gm_table_mmap() finds without the lock can be read at once. */
+		smp_store_release(&guest->table, table);
 		table = NULL;
-		gm_table_update(guest);
 	}
 	up_write(&guest->regions_rwsem);
 	vfree(table);
@@ -95,7 +99,7 @@ int gm_table_mmap(struct gm_guest *guest, struct vm_area_struct *vma)
 	if (first + npages > gm_table_len() >> PAGE_SHIFT)
 		return -ENXIO;
 	first = array_index_nospec(first, gm_table_len() >> PAGE_SHIFT);
-	if (!READ_ONCE(guest->table)) {
+	if (!smp_load_acquire(&guest->table)) {
 		rc = gm_table_create(guest);
 		if (rc)
 			return rc;
