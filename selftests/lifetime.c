@@ -164,39 +164,6 @@ TEST_F(life, fork)
 	EXPECT_EQ(0, wait_for(pid));
 }
 
-static int send_fd(int sock, int fd)
-{
-	char control[CMSG_SPACE(sizeof(int))] = { 0 }, c = 'x';
-	struct iovec iov = { &c, 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
-			      .msg_controllen = sizeof(control) };
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
-	return sendmsg(sock, &msg, 0) == 1 ? 0 : -errno;
-}
-
-static int receive_fd(int sock)
-{
-	char control[CMSG_SPACE(sizeof(int))], c;
-	struct iovec iov = { &c, 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
-			      .msg_controllen = sizeof(control) };
-	struct cmsghdr *cmsg;
-	int fd;
-
-	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != 1)
-		return -EIO;
-	cmsg = CMSG_FIRSTHDR(&msg);
-	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
-		return -EIO;
-	memcpy(&fd, CMSG_DATA(cmsg), sizeof(int));
-	return fd;
-}
-
 /* A process that has nothing but the descriptor, and outlives who made the guest. */
 TEST_F(life, passed_by_socket)
 {
@@ -214,7 +181,7 @@ TEST_F(life, passed_by_socket)
 		unsigned char *p;
 
 		close(socks[0]);
-		fd = receive_fd(socks[1]);
+		fd = gm_receive_fd(socks[1]);
 		if (fd < 0)
 			_exit(1);
 		p = gm_mmap(fd, GM_GPA, 16 * PG, PROT_READ | PROT_WRITE);
@@ -236,7 +203,7 @@ TEST_F(life, passed_by_socket)
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, gm_mem_alloc(&anon, GM_ANON, 16 * PG));
 	ASSERT_EQ(0, gm_user_add(fd, anon.va, GM_GPA, 16 * PG, 0, &id));
-	ASSERT_EQ(0, send_fd(socks[0], fd));
+	ASSERT_EQ(0, gm_send_fd(socks[0], fd));
 	EXPECT_EQ(1, read(socks[0], &c, 1));
 	EXPECT_EQ(0xe7, anon.va[7]);
 	EXPECT_EQ(0xe8, anon.va[8]);
@@ -259,7 +226,7 @@ TEST_F(life, lost_in_socket)
 	fd = open(GM_DEV, O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, gm_mem_add(fd, &self->mem, GM_GPA, 0, 16 * PG, 0, NULL));
-	ASSERT_EQ(0, send_fd(socks[0], fd));
+	ASSERT_EQ(0, gm_send_fd(socks[0], fd));
 	close(fd);
 	EXPECT_EQ(self->leak.guests + 1, gm_guests(NULL));
 	close(socks[0]);
