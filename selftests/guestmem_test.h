@@ -353,13 +353,15 @@ static inline long gm_pins(void)
 {
 	/* Each CPU keeps some of the count to itself until told to hand it in. */
 	int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY | O_CLOEXEC);
+	long released;
 
 	if (fd < 0 || write(fd, "1", 1) != 1)
 		fprintf(stderr, "# no stat_refresh: %s\n", strerror(errno));
 	if (fd >= 0)
 		close(fd);
-	return gm_proc_value("/proc/vmstat", "nr_foll_pin_acquired") -
-	       gm_proc_value("/proc/vmstat", "nr_foll_pin_released");
+	/* In this order, what others pin meanwhile can only make it more, never less. */
+	released = gm_proc_value("/proc/vmstat", "nr_foll_pin_released");
+	return gm_proc_value("/proc/vmstat", "nr_foll_pin_acquired") - released;
 }
 
 /* Guests in the system, or with @id only that one; -1 if that cannot be told. */
