@@ -1,362 +1,2004 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Threads that do everything at once to one guest, on random overlapping ranges, for
- * TORTURE_SECONDS (default 10): regions come and go, are revoked, mapped, faulted,
- * locked, read, written, discarded; children are forked in between.
+ * Race torture: threads of several processes do everything at once, to guests that they
+ * share, on random overlapping ranges. Workers are killed and replaced meanwhile.
  *
- * What a reader may see is simple enough to be checked on the fly: each page of the
- * memory that regions are made of begins with a stamp that nobody overwrites. So
- * whatever is read at the start of a guest page is such a stamp, or an error; a page
- * that was freed and used by somebody else would have none. At the end all is closed,
- * and the leak oracle asked.
+ * What a reader may see is known, at any time:
  *
- * The seed is printed; SEED= repeats it, as far as threads can be repeated.
+ *  - Memory that regions are made of lies in slots. A slot has one owner, a thread; it is
+ *    free, or in one region. Each region that is ever tried to be added is an incarnation
+ *    with a number of its own. Before REGION_ADD the owner stamps all words of the memory
+ *    with number and page. A logical clock counts births (before REGION_ADD begins) and
+ *    deaths (after REGION_REMOVE returned). So a stamp that was read is right only if its
+ *    incarnation was not dead before the read began, was born when it ended, and has this
+ *    page at this address of this guest.
+ *  - After a death the owner looks that nobody wrote to the stamps, and overwrites the
+ *    memory, which is still its own, with poison. Nobody may ever read poison; and it must
+ *    be there unchanged when the owner uses the slot again. So no load, no store, no DMA
+ *    may come late by one instruction.
+ *  - Every other group of pages by guest address, "scratch", may be written by everybody.
+ *    A copy is not atomic against other writers, so what is written is legal byte by byte:
+ *    bytes of stamps and of what is written are below 0x80, those of poison are not.
+ *  - Who removes an incarnation has claimed it before. One that is live and not claimed
+ *    after an access was there all the time: then the access must not have failed.
+ *
+ * All of this is in shared memory, with what each worker was about to do, so that the
+ * supervisor can clean up after those it kills.
+ *
+ * An operation is a function and a line in operations[].
+ *
+ * TORTURE_SECONDS (default 10) is how long it takes. The seed is printed; SEED= repeats
+ * what each worker chooses, as far as its choices do not depend on what the others did.
  */
 #include "guestmem_test.h"
 #include "modules/guestmem_edu.h"
+#include "modules/guestmem_kapi.h"
 
-#include <sched.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 
-#define MEM_PAGES	64
-#define GPA_PAGES	256	/* fewer regions than holes, and often an overlap */
-#define NTHREADS_MAX	16
-#define STAMP		0x67756573746d0000ULL
+GM_FIGURE("operations raced")
 
-static struct gm_mem mems[2];
-static atomic_bool stop;
-static atomic_ulong nops;
-static unsigned long long seed;
+/* It may run for days; the supervisor looks for workers that hang. */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	INT_MAX
+#define HANG_SECONDS		100
 
+#define NGUESTS			2	/* that all workers share */
+#define NPROCESSES		3
+#define NWORKERS_MAX		24
+#define NHANDLES		16
+#define NMAPS			4	/* for the device, of a worker */
+#define NEXTENTS		8	/* remembered of a lock */
+#define NINCARNATIONS		(1U << 17)
+#define NUMBER_MASK		((1U << 28) - 1)
+
+#define SPACE_LEN		(4 * GM_HUGE)	/* where regions lie */
+#define BUSY_LEN		(GM_HUGE / 2)	/* where most of them do */
+#define SLOT_LEN		(32 * PG)
+#define BUF_LEN			(16 * PG)
+#define SCRATCH_LEN		(4 * PG)
+
+#define TOP_BITS		0x8080808080808080ULL
+#define POISON			(TOP_BITS | 0x3031323334353637ULL)
+
+/* ---- the model ---- */
+
+enum state { GONE, BORN, LIVE };
+
+/**
+ * struct incarnation - a region, from before it is added until after it was removed
+ * @number: what its stamps say; the entry of the table is @number % NINCARNATIONS
+ * @state: BORN until REGION_ADD has returned; an entry that is GONE is used again
+ * @claim: 1 + the worker that removes it
+ * @born: when REGION_ADD was about to be called; 0 if not yet
+ * @gone: when REGION_REMOVE had returned; 0 if not yet
+ * @guest: its guest's number
+ * @gpa: first address
+ * @len: bytes
+ * @flags: GUESTMEM_REGION_*
+ * @id: the region's number, once it is live
+ * @pid: process that adds it
+ */
+struct incarnation {
+	atomic_uint number;
+	atomic_uint state;
+	atomic_uint claim;
+	atomic_ullong born;
+	atomic_ullong gone;
+	__u64 guest;
+	__u64 gpa;
+	size_t len;
+	__u32 flags;
+	__u32 id;
+	pid_t pid;
+};
+
+/* ANON is what is passed on; a child adds its copy of ORPHAN and leaves it behind. */
+enum { ANON, MEMFD, TMPFS, HUGE, ORPHAN, NSLOTS };
+
+/**
+ * struct hold - a DMA lock
+ * @handle: its handle; 0 if there is none
+ * @guest: index of the guest
+ * @gpa: first address
+ * @len: bytes
+ * @nextents: how many of its extents are known
+ * @extents: these
+ */
+struct hold {
+	__u32 handle;
+	__u32 guest;
+	__u64 gpa;
+	__u64 len;
+	__u32 nextents;
+	struct guestmem_extent extents[NEXTENTS];
+};
+
+#define NOPS_MAX	48
+
+/**
+ * struct record - what is left of a worker that was killed
+ * @random: state of its random numbers
+ * @slots: number of the incarnation in each slot; 0 if it is free
+ * @claimed: number of the incarnation that it removes; 0 if none
+ * @holds: its DMA locks, which are the file's, and so outlive it
+ * @op: what it does
+ * @done: how often it did each operation
+ * @refused: how often each was refused, or there was nothing to do it with
+ */
+struct record {
+	__u64 random;
+	atomic_uint slots[NSLOTS];
+	atomic_uint claimed;
+	struct hold holds[NHANDLES];
+	atomic_uint op;
+	atomic_ulong done[NOPS_MAX];
+	atomic_ulong refused[NOPS_MAX];
+};
+
+static struct {
+	atomic_bool stop;
+	atomic_ullong clock;
+	atomic_uint next_number;
+	atomic_ullong device_free;	/* when the next transfer may begin, in ms */
+	atomic_bool bad;
+	char why[256];
+	pid_t pids[NPROCESSES];
+	struct record records[NWORKERS_MAX];
+	struct incarnation incarnations[NINCARNATIONS];
+} *model;
+
+/**
+ * struct place - where to access a guest
+ * @fd: the guest
+ * @guest: its number
+ * @gpa: the address
+ */
+struct place {
+	int fd;
+	__u64 guest;
+	__u64 gpa;
+};
+
+/**
+ * struct slot - memory for one region, as its owner sees it
+ * @mem: the memory
+ * @offset: where in it the last region was
+ * @len: how long that was
+ * @poisoned: there is poison there
+ * @discarded: the guest has other pages than @mem
+ * @fd: the guest it is in, if that is none of all workers; else -1
+ */
+struct slot {
+	struct gm_mem mem;
+	size_t offset;
+	size_t len;
+	bool poisoned;
+	bool discarded;
+	int fd;
+};
+
+/**
+ * struct worker - a thread
+ * @thread: the thread
+ * @index: its number
+ * @random: state of its random numbers
+ * @record: what outlives it
+ * @slots: its memory
+ * @map: a mapping of its own, or NULL
+ * @map_len: bytes
+ * @map_at: what it maps
+ * @received: a guest that was passed to it; its fd is -1 if there is none
+ * @edu: the device
+ * @maps: what is mapped for the device
+ */
 struct worker {
 	pthread_t thread;
-	int fd;
-	int edu;
+	unsigned int index;
 	__u64 random;
+	struct record *record;
+	struct slot slots[NSLOTS];
 	unsigned char *map;
 	size_t map_len;
-	__u64 map_gpa;
-	__u32 handles[16];
-	unsigned int nhandles;
-	int bad;
-	char why[128];
+	struct place map_at;
+	struct place received;
+	int edu;
+	struct guestmem_edu_map maps[NMAPS];
 };
+
+static struct worker workers[NWORKERS_MAX];
+static unsigned int nworkers, nthreads;
+static struct place guests[NGUESTS];
+static int socks[2], kapi_fd, mem_fd;
+/* Of each process: all of a guest's space, mapped in changing pieces. */
+static unsigned char *arenas[NGUESTS];
+
+static __thread unsigned char buf[16 * 4096] __attribute__((aligned(8)));
 
 static __u64 rnd(struct worker *w, __u64 below)
 {
 	w->random ^= w->random << 13;
 	w->random ^= w->random >> 7;
 	w->random ^= w->random << 17;
-	return w->random % below;
+	return (w->random >> 8) % below;
 }
 
-static void wrong(struct worker *w, const char *what, __u64 got)
+/* Whole before it is told: whoever tells may be killed any time. */
+static void __attribute__((format(printf, 1, 2))) wrong(const char *format, ...)
 {
-	if (!w->bad)
-		snprintf(w->why, sizeof(w->why), "%s: %#llx", what, (unsigned long long)got);
-	w->bad++;
+	char why[sizeof(model->why)];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(why, sizeof(why), format, args);
+	va_end(args);
+	if (!atomic_load(&model->bad))
+		memcpy(model->why, why, sizeof(why));
+	atomic_store(&model->bad, true);
+	atomic_store(&model->stop, true);
 }
 
-static bool is_stamp(__u64 word)
+static __u64 now(void)
 {
-	return (word & ~0xffffULL) == STAMP;
+	return atomic_load(&model->clock);
+}
+
+static __u64 tick(void)
+{
+	return atomic_fetch_add(&model->clock, 1) + 1;
+}
+
+/* Seven bits to the byte. */
+static __u64 spread(__u64 x)
+{
+	__u64 y = 0;
+	int i;
+
+	for (i = 0; i < 8; i++)
+		y |= (x >> (7 * i) & 0x7f) << (8 * i);
+	return y;
+}
+
+static __u64 unspread(__u64 y)
+{
+	__u64 x = 0;
+	int i;
+
+	for (i = 0; i < 8; i++)
+		x |= (y >> (8 * i) & 0x7f) << (7 * i);
+	return x;
+}
+
+#define STAMP	0x2dULL
+
+static __u64 stamp(unsigned int number, size_t page)
+{
+	return spread(STAMP << 49 | (__u64)page << 28 | number);
+}
+
+static bool is_scratch(__u64 gpa)
+{
+	return gpa & SCRATCH_LEN;
+}
+
+static struct incarnation *incarnation(unsigned int number)
+{
+	return &model->incarnations[number % NINCARNATIONS];
+}
+
+/* How: what was done. Start: when it began; ended it has. */
+static void check_word(const char *how, const struct place *at, __u64 gpa, __u64 word,
+		       __u64 start)
+{
+	__u64 end = now(), fields = unspread(word), page = fields >> 28 & 0x1fffff, born, gone;
+	unsigned int number = fields & NUMBER_MASK;
+	struct incarnation *inc = incarnation(number);
+	const char *what = NULL;
+
+	born = atomic_load(&inc->born);
+	gone = atomic_load(&inc->gone);
+	if (word & TOP_BITS)
+		what = "poison, or foreign memory";
+	else if (is_scratch(gpa))
+		return;
+	else if (fields >> 49 != STAMP)
+		what = "foreign memory";
+	else if (atomic_load(&inc->number) != number)
+		what = "a stamp of long ago";
+	else if (!born || born > end)
+		what = "memory that is not added yet";
+	else if (gone && gone <= start)
+		what = "memory that was removed";
+	else if (inc->guest != at->guest || inc->gpa + page * PG != (gpa & ~(PG - 1)))
+		what = "memory of another address";
+	if (what)
+		wrong("%s gave %s: %#llx at %#llx of guest %llu, between %llu and %llu; incarnation %u: born %llu, gone %llu, guest %llu, gpa %#llx",
+		      how, what, (unsigned long long)word, (unsigned long long)gpa,
+		      (unsigned long long)at->guest, (unsigned long long)start,
+		      (unsigned long long)end, number, (unsigned long long)born,
+		      (unsigned long long)gone, (unsigned long long)inc->guest,
+		      (unsigned long long)inc->gpa);
+}
+
+static void check_words(const char *how, const struct place *at, const void *data, size_t len,
+			__u64 start)
+{
+	const __u64 *words = data;
+	size_t i;
+
+	for (i = 0; i < len / sizeof(*words); i++)
+		if (i * sizeof(*words) % PG == 0 || words[i] != words[i - 1])
+			check_word(how, at, at->gpa + i * sizeof(*words), words[i], start);
+}
+
+/* ---- slots and incarnations ---- */
+
+static struct place *guest_of(__u64 number)
+{
+	unsigned int i;
+
+	for (i = 0; i < NGUESTS; i++)
+		if (guests[i].guest == number)
+			return &guests[i];
+	return NULL;
+}
+
+static struct incarnation *of_slot(const struct worker *w, unsigned int s)
+{
+	unsigned int number = atomic_load(&w->record->slots[s]);
+
+	return number ? incarnation(number) : NULL;
+}
+
+static bool is_live(const struct incarnation *inc)
+{
+	return atomic_load(&inc->state) == LIVE && !atomic_load(&inc->claim);
+}
+
+static struct incarnation *conceive(void)
+{
+	struct incarnation *inc;
+	unsigned int number, free;
+
+	do {
+		number = (atomic_fetch_add(&model->next_number, 1) + 1) & NUMBER_MASK;
+		inc = incarnation(number);
+		free = GONE;
+	} while (!number || !atomic_compare_exchange_strong(&inc->state, &free, BORN));
+	atomic_store(&inc->number, number);
+	atomic_store(&inc->born, 0);
+	atomic_store(&inc->gone, 0);
+	atomic_store(&inc->claim, 0);
+	inc->pid = getpid();
+	return inc;
+}
+
+static void die(struct incarnation *inc)
+{
+	atomic_store(&inc->gone, tick());
+	atomic_store(&inc->state, GONE);
+}
+
+/* By memcpy() and memcmp(), which are many times faster on an emulated CPU than loops. */
+static void set_words(void *p, size_t len, __u64 word)
+{
+	size_t done, n;
+
+	*(__u64 *)p = word;
+	for (done = sizeof(word); done < len; done += n) {
+		n = done < len - done ? done : len - done;
+		memcpy((char *)p + done, p, n);
+	}
+}
+
+/* The first one that is another word, or NULL. */
+static const __u64 *other_word(const void *p, size_t len, __u64 word)
+{
+	const __u64 *words = p;
+
+	if (words[0] == word && !memcmp(words, words + 1, len - sizeof(word)))
+		return NULL;
+	while (*words == word && words < (const __u64 *)p + len / sizeof(word) - 1)
+		words++;
+	return words;
+}
+
+static void poison(struct slot *slot, size_t offset, size_t len)
+{
+	set_words(slot->mem.va + offset, len, POISON);
+}
+
+static void check_poison(const struct worker *w, struct slot *slot, size_t offset, size_t len)
+{
+	const __u64 *other = other_word(slot->mem.va + offset, len, POISON);
+
+	if (other)
+		wrong("memory of a removed region (slot %td of worker %u) was written: %#llx at offset %#tx",
+		      slot - w->slots, w->index, (unsigned long long)*other,
+		      (unsigned char *)other - slot->mem.va);
+}
+
+/* What nobody may have written to is as it was. */
+static void check_stamps(const struct incarnation *inc, const struct slot *slot)
+{
+	bool readonly = inc->flags & GUESTMEM_REGION_READONLY;
+	const unsigned char *p = slot->mem.va + slot->offset;
+	size_t page, i;
+
+	for (page = 0; page < slot->len / PG; page++, p += PG) {
+		const __u64 *words = (const __u64 *)p, *bad = NULL;
+
+		if (readonly || !is_scratch(inc->gpa + page * PG))
+			bad = other_word(p, PG, stamp(inc->number, page));
+		else
+			for (i = 0; i < PG / sizeof(*words); i++)
+				if (words[i] & TOP_BITS)
+					bad = &words[i];
+		if (bad)
+			wrong("%s memory of incarnation %u was overwritten: %#llx at %#llx",
+			      readonly ? "read-only" : "a region's", inc->number,
+			      (unsigned long long)*bad,
+			      (unsigned long long)inc->gpa + page * PG +
+			      ((const unsigned char *)bad - p));
+	}
+}
+
+/* The owner's last look at a region that is gone. */
+static void bury(struct worker *w, unsigned int s, const struct incarnation *inc)
+{
+	struct slot *slot = &w->slots[s];
+
+	if (s != ORPHAN) {
+		/* Or without a look, to meet those who are still reading. */
+		if (!slot->discarded && rnd(w, 2))
+			check_stamps(inc, slot);
+		poison(slot, slot->offset, slot->len);
+		slot->poisoned = true;
+		slot->discarded = false;
+		if (slot->fd >= 0)
+			close(slot->fd);
+		slot->fd = -1;
+	}
+	atomic_store(&w->record->slots[s], 0);
+}
+
+/* Is it free, perhaps since just now? */
+static bool slot_is_free(struct worker *w, unsigned int s)
+{
+	struct incarnation *inc = of_slot(w, s);
+
+	if (inc && atomic_load(&inc->state) == GONE) {
+		bury(w, s, inc);
+		inc = NULL;
+	}
+	return !inc;
+}
+
+static void check_overlap(const struct incarnation *inc)
+{
+	unsigned int i, s;
+
+	for (i = 0; i < nworkers; i++) {
+		for (s = 0; s < NSLOTS; s++) {
+			struct incarnation *other = of_slot(&workers[i], s);
+
+			/* While it is being added, its address may change. */
+			if (!other || other == inc || !is_live(other))
+				continue;
+			if (other->guest == inc->guest && inc->gpa < other->gpa + other->len &&
+			    other->gpa < inc->gpa + inc->len && is_live(other) && is_live(inc))
+				wrong("regions overlap: %#llx+%#zx and %#llx+%#zx",
+				      (unsigned long long)inc->gpa, inc->len,
+				      (unsigned long long)other->gpa, other->len);
+		}
+	}
 }
 
 static __u64 some_gpa(struct worker *w)
 {
-	return GM_GPA + rnd(w, GPA_PAGES) * PG;
+	return GM_GPA + rnd(w, (rnd(w, 4) ? BUSY_LEN : SPACE_LEN) / PG) * PG;
 }
 
 static size_t some_len(struct worker *w)
 {
-	return (1 + rnd(w, 16)) * PG;
+	return (1 + rnd(w, BUF_LEN / PG)) * PG;
 }
 
-/* ---- what a worker can do ---- */
-
-static void do_add(struct worker *w)
+/* Makes a region of a free slot. */
+static bool add(struct worker *w, unsigned int s, const struct place *guest)
 {
-	struct gm_mem *mem = &mems[rnd(w, 2)];
-	size_t len = some_len(w), offset = rnd(w, MEM_PAGES - 16) * PG;
-	__u32 flags = rnd(w, 4) ? 0 : GUESTMEM_REGION_READONLY;
-	__u32 id;
+	struct slot *slot = &w->slots[s];
+	bool huge = slot->mem.len >= GM_HUGE && !rnd(w, 3);
+	struct incarnation *inc;
+	int rc = -EEXIST, tries;
+	size_t page;
 
-	if (rnd(w, 2))
-		gm_mem_add(w->fd, mem, some_gpa(w), offset, len, flags, &id);
-	else
-		gm_user_add(w->fd, mem->va + offset, some_gpa(w), len, flags, &id);
+	if (slot->poisoned)
+		check_poison(w, slot, slot->offset, slot->len);
+	slot->len = huge ? GM_HUGE : (1 + rnd(w, SLOT_LEN / PG)) * PG;
+	slot->offset = rnd(w, (slot->mem.len - slot->len) / PG + 1) * PG;
+	check_poison(w, slot, slot->offset, slot->len);
+	slot->poisoned = false;
+
+	inc = conceive();
+	inc->guest = guest->guest;
+	inc->len = slot->len;
+	inc->flags = rnd(w, 5) ? 0 : GUESTMEM_REGION_READONLY;
+	for (page = 0; page < slot->len / PG; page++)
+		set_words(slot->mem.va + slot->offset + page * PG, PG, stamp(inc->number, page));
+	atomic_store(&w->record->slots[s], inc->number);
+	atomic_store(&inc->born, tick());
+	for (tries = 0; rc == -EEXIST && tries < 4; tries++) {
+		inc->gpa = huge ? GM_GPA + rnd(w, SPACE_LEN / GM_HUGE) * GM_HUGE : some_gpa(w);
+		if (inc->gpa + inc->len > GM_GPA + SPACE_LEN)
+			inc->gpa = GM_GPA + SPACE_LEN - inc->len;
+		if (rnd(w, 2))
+			rc = gm_mem_add(guest->fd, &slot->mem, inc->gpa, slot->offset, inc->len,
+					inc->flags, &inc->id);
+		else
+			rc = gm_user_add(guest->fd, slot->mem.va + slot->offset, inc->gpa,
+					 inc->len, inc->flags, &inc->id);
+	}
+	if (rc) {
+		if (rc != -EEXIST && rc != -ENOMEM && rc != -EBUSY)
+			wrong("REGION_ADD: %s", strerror(-rc));
+		die(inc);
+		bury(w, s, inc);
+		return false;
+	}
+	atomic_store(&inc->state, LIVE);
+	check_overlap(inc);
+	return true;
 }
 
-static void do_remove(struct worker *w)
+/* Is it ours to remove? Then it must be released, or removed. */
+static bool claim(struct record *record, unsigned int index, struct incarnation *inc,
+		  unsigned int number)
 {
-	static __thread struct guestmem_region regions[GPA_PAGES];
+	unsigned int nobody = 0;
+
+	atomic_store(&record->claimed, number);
+	if (atomic_load(&inc->state) == LIVE &&
+	    atomic_compare_exchange_strong(&inc->claim, &nobody, index + 1)) {
+		/* It may have died, and the entry be another's, just before. */
+		if (atomic_load(&inc->state) == LIVE && atomic_load(&inc->number) == number)
+			return true;
+		atomic_store(&inc->claim, 0);
+	}
+	atomic_store(&record->claimed, 0);
+	return false;
+}
+
+static void unclaim(struct record *record, struct incarnation *inc)
+{
+	atomic_store(&inc->claim, 0);
+	atomic_store(&record->claimed, 0);
+}
+
+/* What was claimed is removed. */
+static void is_removed(struct record *record, struct incarnation *inc)
+{
+	die(inc);
+	atomic_store(&record->claimed, 0);
+}
+
+/* Some incarnation that is live, most likely: one's own, or anybody's in a common guest. */
+static struct incarnation *some_incarnation(struct worker *w, bool own, unsigned int *s,
+					    unsigned int *number)
+{
+	struct worker *of = own ? w : &workers[rnd(w, nworkers)];
+	struct incarnation *inc;
+
+	*s = rnd(w, NSLOTS);
+	*number = atomic_load(&of->record->slots[*s]);
+	inc = incarnation(*number);
+	return *number && is_live(inc) && (own || guest_of(inc->guest)) ? inc : NULL;
+}
+
+/* Most likely where there is something. */
+static struct place some_place(struct worker *w)
+{
+	struct place at = guests[rnd(w, NGUESTS)];
+	const struct place *guest;
+	struct incarnation *inc;
+	unsigned int s, number;
+
+	at.gpa = some_gpa(w);
+	if (w->received.fd >= 0 && !rnd(w, 8)) {
+		at = w->received;
+		at.gpa = some_gpa(w);
+	} else if (rnd(w, 4)) {
+		inc = some_incarnation(w, false, &s, &number);
+		/* It may become another's any time: then it is just some place. */
+		guest = inc ? guest_of(inc->guest) : NULL;
+		if (guest) {
+			at = *guest;
+			at.gpa = inc->gpa + rnd(w, inc->len / PG + 1) * PG;
+		}
+	}
+	return at;
+}
+
+/* Where anybody may write; *len is cut to what of it there is. */
+static struct place some_scratch(struct worker *w, size_t *len)
+{
+	struct place at = some_place(w);
+	size_t offset;
+
+	at.gpa |= SCRATCH_LEN;
+	offset = at.gpa & (SCRATCH_LEN - 1);
+	*len = *len < SCRATCH_LEN - offset ? *len : SCRATCH_LEN - offset;
+	return at;
+}
+
+static __u64 some_word(struct worker *w)
+{
+	return rnd(w, ~0ULL) & ~TOP_BITS;
+}
+
+/* ---- operations: regions ---- */
+
+static bool do_add(struct worker *w)
+{
+	unsigned int s = rnd(w, ORPHAN);
+
+	return slot_is_free(w, s) && add(w, s, &guests[rnd(w, NGUESTS)]);
+}
+
+static int guest_fd(struct worker *w, unsigned int s, const struct incarnation *inc)
+{
+	struct place *guest = guest_of(inc->guest);
+
+	return guest ? guest->fd : w->slots[s].fd;
+}
+
+static bool do_remove(struct worker *w)
+{
+	__u32 flags = rnd(w, 2) ? GUESTMEM_REMOVE_FORCE : 0;
 	struct guestmem_region_remove remove;
-	int n = gm_list(w->fd, regions, GPA_PAGES);
+	struct incarnation *inc;
+	unsigned int s, number;
+	bool own = rnd(w, 2);
+	int rc, fd;
 
-	if (n > 0)
-		gm_region_remove(w->fd, &remove, .id = regions[rnd(w, n)].id,
-				 .flags = rnd(w, 2) ? GUESTMEM_REMOVE_FORCE : 0);
-}
-
-static void do_read(struct worker *w)
-{
-	unsigned char buf[4 * 4096];
-	__u64 gpa = some_gpa(w), word;
-	ssize_t n = pread(w->fd, buf, sizeof(buf), gpa), i;
-
-	for (i = 0; i + 8 <= n; i += PG) {
-		memcpy(&word, buf + i, 8);
-		if (!is_stamp(word))
-			wrong(w, "pread", word);
+	inc = some_incarnation(w, own, &s, &number);
+	if (!inc || !claim(w->record, w->index, inc, number))
+		return false;
+	fd = guest_fd(w, s, inc);
+	rc = gm_region_remove(fd, &remove, .id = inc->id, .flags = flags,
+			      .timeout_ms = flags ? rnd(w, 4) : 0);
+	if (rc == -EBUSY && !flags && remove.nlocks) {
+		unclaim(w->record, inc);
+		return false;
 	}
-	if (n < 0 && errno != ENXIO)
-		wrong(w, "errno of pread", errno);
+	if (rc && !(rc == -ETIMEDOUT && flags && remove.nlocks))
+		wrong("REGION_REMOVE of incarnation %u, flags %u: %s", inc->number, flags,
+		      strerror(-rc));
+	is_removed(w->record, inc);
+	if (own && rnd(w, 4))
+		slot_is_free(w, s);
+	return true;
 }
 
-static void do_write(struct worker *w)
+/* By two at once, one of which waits for locks as long as it takes, but is killed. */
+static bool do_remove_twice(struct worker *w)
 {
-	unsigned char buf[256];
-	struct guestmem_fill fill;
-	struct guestmem_copy copy;
-	struct guestmem_atomic atomic;
+	struct guestmem_region_remove remove;
+	int rc, fd, status, forever = -1;
+	struct incarnation *inc;
+	unsigned int s, number;
+	pid_t pid;
 
-	memset(buf, 0xaa, sizeof(buf));
-	switch (rnd(w, 4)) {
-	case 0:
-		pwrite(w->fd, buf, sizeof(buf), some_gpa(w) + 64);
-		break;
-	case 1:
-		gm_fill(w->fd, &fill, .gpa = some_gpa(w) + 64, .len = PG - 64, .value = 0x55);
-		break;
-	case 2:
-		/* Whole pages: a stamp goes where a stamp was. */
-		gm_copy(w->fd, &copy, .dst = some_gpa(w), .src = some_gpa(w), .len = some_len(w));
-		break;
-	case 3:
-		gm_atomic(w->fd, &atomic, .op = GUESTMEM_ATOMIC_ADD, .width = 8,
-			  .gpa = some_gpa(w) + 64, .operand = { 1 });
-		break;
+	inc = some_incarnation(w, rnd(w, 2), &s, &number);
+	if (!inc || !guest_of(inc->guest) || !claim(w->record, w->index, inc, number))
+		return false;
+	fd = guest_of(inc->guest)->fd;
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		rc = gm_region_remove(fd, &remove, .id = inc->id, .flags = GUESTMEM_REMOVE_FORCE,
+				      .timeout_ms = GUESTMEM_REMOVE_WAIT_FOREVER);
+		_exit(-rc);
 	}
+	usleep(rnd(w, 5000));
+	rc = gm_region_remove(fd, &remove, .id = inc->id, .flags = GUESTMEM_REMOVE_FORCE);
+	if (pid > 0) {
+		usleep(rnd(w, 5000));
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		if (WIFEXITED(status))
+			forever = WEXITSTATUS(status);
+	}
+	if (rc != 0 && rc != -ETIMEDOUT && rc != -ENOENT)
+		wrong("REGION_REMOVE by two: %s", strerror(-rc));
+	if (forever > 0 && forever != ENOENT)
+		wrong("REGION_REMOVE by two, one forever: %s", strerror(forever));
+	if (rc != -ENOENT && !forever)
+		wrong("region %u was removed twice", inc->id);
+	if (rc == -ENOENT && (forever == ENOENT || pid < 0))
+		wrong("region %u was removed by nobody", inc->id);
+	is_removed(w->record, inc);
+	return true;
 }
 
-static void do_translate(struct worker *w)
+/* One's own region, while nobody removes it, can be accessed by any way. */
+static bool do_verify(struct worker *w)
 {
-	struct guestmem_extent extents[32];
-	struct guestmem_range ranges[2] = {
-		{ some_gpa(w), some_len(w) }, { some_gpa(w), some_len(w) },
-	};
 	struct guestmem_translate translate;
+	struct guestmem_extent extent;
+	struct guestmem_range range;
+	struct incarnation *inc;
+	unsigned int s, number;
+	struct place at;
+	volatile __u64 word = 0;
+	unsigned char *map;
+	__u64 start = now();
+	size_t len;
+	ssize_t n;
+	int rc, sig;
 
-	gm_translate(w->fd, &translate, .ranges = (uintptr_t)ranges, .nranges = 2,
-		     .extents = (uintptr_t)extents, .nextents = 32);
+	inc = some_incarnation(w, true, &s, &number);
+	if (!inc)
+		return false;
+	len = inc->len < BUF_LEN ? inc->len : BUF_LEN;
+	at = (struct place) { guest_fd(w, s, inc), inc->guest,
+			      inc->gpa + rnd(w, (inc->len - len) / PG + 1) * PG };
+	n = pread(at.fd, buf, len, at.gpa);
+	range = (struct guestmem_range) { at.gpa, len };
+	rc = gm_translate(at.fd, &translate, .ranges = (uintptr_t)&range, .nranges = 1,
+			  .extents = (uintptr_t)&extent, .nextents = 1);
+	map = gm_mmap(at.fd, at.gpa, len, PROT_READ);
+	if (map == MAP_FAILED)
+		return false;
+	sig = sigsetjmp(gm_sig_env, 1);
+	if (!sig) {
+		gm_sig_armed = 1;
+		word = *(volatile __u64 *)map;
+	}
+	gm_sig_armed = 0;
+	munmap(map, len);
+	if (!is_live(inc))
+		return false;
+	if (n != (ssize_t)len)
+		wrong("pread of a live region at %#llx: %zd", (unsigned long long)at.gpa, n);
+	check_words("pread", &at, buf, len, start);
+	if ((rc && rc != -EMSGSIZE) || (!rc && extent.region_id != inc->id))
+		wrong("TRANSLATE of live region %u: %d", inc->id, rc);
+	if (sig)
+		wrong("load from a live region at %#llx: signal %d", (unsigned long long)at.gpa,
+		      sig);
+	check_word("load", &at, at.gpa, word, start);
+	return true;
 }
 
-static void do_lock(struct worker *w)
+static bool is_stale(int fd, __u32 id)
 {
-	struct guestmem_extent extents[32];
-	__u64 pages[8];
-	struct guestmem_lock lock;
-	unsigned int i;
+	static __thread struct guestmem_region regions[NWORKERS_MAX * NSLOTS];
+	int i, n = gm_list(fd, regions, ARRAY_SIZE(regions));
+
+	for (i = 0; i < n; i++)
+		if (regions[i].id == id)
+			return regions[i].flags & GUESTMEM_REGION_STALE;
+	return false;
+}
+
+/* Takes pages from under a region. The guest keeps them; of anonymous ones it is told. */
+static bool do_discard(struct worker *w)
+{
+	double deadline = gm_now() + 30;
+	struct incarnation *inc;
+	unsigned int s, number;
+	struct slot *slot;
+	size_t offset;
+	int rc, fd;
+
+	inc = some_incarnation(w, true, &s, &number);
+	if (!inc || s == ORPHAN || s == HUGE)
+		return false;
+	slot = &w->slots[s];
+	offset = slot->offset + rnd(w, slot->len / PG) * PG;
+	fd = guest_fd(w, s, inc);
+	slot->discarded = true;
+	if (slot->mem.fd >= 0)
+		return !fallocate(slot->mem.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				  offset, PG);
+	rc = madvise(slot->mem.va + offset, PG, MADV_DONTNEED);
+	/* While others hold mmap_lock nobody can look, but each time it is tried anew. */
+	while (!atomic_load(&model->stop) && !is_stale(fd, inc->id) && is_live(inc)) {
+		if (gm_now() > deadline)
+			wrong("region %u is not stale after a discard", inc->id);
+		usleep(1000);
+	}
+	return !rc;
+}
+
+static bool do_list(struct worker *w)
+{
+	static __thread struct guestmem_region regions[NWORKERS_MAX * NSLOTS];
+	int fd = guests[rnd(w, NGUESTS)].fd, i, n;
+	struct guestmem_info info;
+
+	n = gm_list(fd, regions, ARRAY_SIZE(regions));
+	for (i = 1; i < n; i++)
+		if (regions[i].gpa < regions[i - 1].gpa + regions[i - 1].len)
+			wrong("REGION_LIST: region %u after %u", regions[i].id, regions[i - 1].id);
+	return !gm_info(fd, &info, .flags = rnd(w, 2) ? GUESTMEM_INFO_TAKE_EVENTS : 0) && n >= 0;
+}
+
+/* ---- operations: accesses by system call ---- */
+
+/* Again and again, so that somebody is reading when it goes. */
+static bool do_read(struct worker *w)
+{
+	struct place at = some_place(w);
+	size_t len = some_len(w), tries = 1 + rnd(w, 30);
+	ssize_t n;
+
+	do {
+		__u64 start = now();
+
+		n = pread(at.fd, buf, len, at.gpa);
+		if (n < 0 && errno != ENXIO)
+			wrong("pread: %s", strerror(errno));
+		check_words("pread", &at, buf, n > 0 ? n : 0, start);
+	} while (n > 0 && --tries);
+	return n > 0;
+}
+
+static bool may_fail(const char *what, int rc)
+{
+	if (rc && rc != -ENXIO && rc != -EACCES)
+		wrong("%s: %s", what, strerror(-rc));
+	return !rc;
+}
+
+static bool do_write(struct worker *w)
+{
+	size_t len = some_len(w), tries = 1 + rnd(w, 30);
+	struct place at = some_scratch(w, &len);
+	ssize_t n;
+
+	set_words(buf, len, some_word(w));
+	do
+		n = pwrite(at.fd, buf, len, at.gpa);
+	while (n > 0 && --tries);
+	return may_fail("pwrite", n < 0 ? -errno : 0);
+}
+
+static bool do_fill(struct worker *w)
+{
+	size_t len = some_len(w);
+	struct place at = some_scratch(w, &len);
+	struct guestmem_fill fill;
+
+	return may_fail("FILL", gm_fill(at.fd, &fill, .gpa = at.gpa, .len = len,
+					.value = rnd(w, 0x80)));
+}
+
+/* From anywhere: if there were poison, it would be found where it is copied to. */
+static bool do_copy(struct worker *w)
+{
+	size_t len = some_len(w);
+	struct place to = some_scratch(w, &len), from = some_place(w);
+	struct guestmem_copy copy;
 	int rc;
 
-	if (w->nhandles == ARRAY_SIZE(w->handles)) {
-		i = rnd(w, w->nhandles);
-		if (gm_unlock_handle(w->fd, w->handles[i]))
-			wrong(w, "UNLOCK of a lock that was there", w->handles[i]);
-		w->handles[i] = w->handles[--w->nhandles];
-		return;
-	}
-	for (i = 0; i < ARRAY_SIZE(pages); i++)
-		pages[i] = some_gpa(w);
-	if (rnd(w, 2))
-		rc = gm_lock(w->fd, &lock, .direction = 1 + rnd(w, 3), .gpa = some_gpa(w),
-			     .len = some_len(w), .extents = (uintptr_t)extents, .nextents = 32);
-	else
-		rc = gm_lock(w->fd, &lock, .direction = 1 + rnd(w, 3),
-			     .flags = GUESTMEM_LOCK_PAGES, .pages = (uintptr_t)pages,
-			     .npages = 1 + rnd(w, 8));
-	if (!rc)
-		w->handles[w->nhandles++] = lock.handle;
+	rc = gm_copy(to.fd, &copy, .dst = to.gpa, .src = from.gpa, .len = len);
+	return rc == -EINVAL && copy.err.reason == GUESTMEM_REASON_OVERLAP ? false :
+	       may_fail("COPY", rc);
 }
 
-static void do_map(struct worker *w)
+/* With operations that make no byte 0x80 or more of what is less. */
+static bool do_atomic(struct worker *w)
+{
+	static const __u32 ops[] = { GUESTMEM_ATOMIC_XCHG, GUESTMEM_ATOMIC_AND,
+				     GUESTMEM_ATOMIC_OR, GUESTMEM_ATOMIC_XOR,
+				     GUESTMEM_ATOMIC_CMPXCHG };
+	__u32 width = 1U << rnd(w, 4), op = ops[rnd(w, ARRAY_SIZE(ops))];
+	__u64 mask = width == 8 ? ~0ULL : (1ULL << (8 * width)) - 1;
+	size_t len = PG;
+	struct place at = some_scratch(w, &len);
+	struct guestmem_atomic atomic;
+	int rc;
+
+	rc = gm_atomic(at.fd, &atomic, .op = op, .width = width,
+		       .gpa = at.gpa + rnd(w, PG / width) * width,
+		       .operand = { some_word(w) & mask },
+		       .compare = { op == GUESTMEM_ATOMIC_CMPXCHG ? some_word(w) & mask : 0 });
+	if (!rc && atomic.old[0] & TOP_BITS)
+		wrong("ATOMIC gave poison: %#llx", (unsigned long long)atomic.old[0]);
+	return may_fail("ATOMIC", rc);
+}
+
+/* A compare-exchange that never finds what it compares with reads atomically. */
+static bool do_atomic_read(struct worker *w)
+{
+	struct place at = some_place(w);
+	__u64 start = now();
+	struct guestmem_atomic atomic;
+	int rc;
+
+	rc = gm_atomic(at.fd, &atomic, .op = GUESTMEM_ATOMIC_CMPXCHG, .width = 8, .gpa = at.gpa,
+		       .compare = { ~0ULL });
+	if (!rc)
+		check_word("ATOMIC", &at, at.gpa, atomic.old[0], start);
+	return may_fail("ATOMIC", rc);
+}
+
+static bool do_translate(struct worker *w)
+{
+	struct place at = some_place(w), other = some_place(w);
+	struct guestmem_range ranges[2] = {
+		{ at.gpa, some_len(w) }, { other.gpa, some_len(w) },
+	};
+	struct guestmem_extent extents[64];
+	struct guestmem_translate translate;
+
+	return may_fail("TRANSLATE", gm_translate(at.fd, &translate, .nranges = 2,
+						  .ranges = (uintptr_t)ranges,
+						  .extents = (uintptr_t)extents,
+						  .nextents = ARRAY_SIZE(extents)));
+}
+
+static bool do_table(struct worker *w)
+{
+	int fd = guests[rnd(w, NGUESTS)].fd, tries;
+	const struct guestmem_table *table;
+	struct guestmem_info info;
+	bool done = false;
+	__u32 seq, n, i;
+
+	gm_info(fd, &info);
+	table = mmap(NULL, info.table_len, PROT_READ, MAP_SHARED, fd,
+		     (off_t)GUESTMEM_MMAP_TABLE);
+	if (table == MAP_FAILED)
+		return false;
+	for (tries = 0; !done && tries < 100; tries++) {
+		const unsigned char *entries = (const unsigned char *)table + table->header_size;
+		unsigned int disorder = 0;
+		__u64 end = 0;
+
+		seq = __atomic_load_n(&table->seq, __ATOMIC_ACQUIRE);
+		n = __atomic_load_n(&table->nentries, __ATOMIC_RELAXED);
+		for (i = 0; i < n && i < table->capacity; i++) {
+			const volatile struct guestmem_table_entry *entry =
+				(const void *)(entries + i * table->entry_size);
+
+			disorder += entry->gpa < end || !entry->len;
+			end = entry->gpa + entry->len;
+		}
+		atomic_thread_fence(memory_order_acquire);
+		done = !(seq & 1) && __atomic_load_n(&table->seq, __ATOMIC_RELAXED) == seq;
+		if (done && disorder)
+			wrong("translation table: %u of %u entries out of order", disorder, n);
+	}
+	munmap((void *)table, info.table_len);
+	return done;
+}
+
+/* ---- operations: mappings ---- */
+
+static bool load(const char *how, const struct place *at, const unsigned char *p)
+{
+	volatile bool done = false;
+	__u64 start = now(), word;
+
+	if (!sigsetjmp(gm_sig_env, 1)) {
+		gm_sig_armed = 1;
+		word = *(const volatile __u64 *)p;
+		gm_sig_armed = 0;
+		check_word(how, at, at->gpa, word, start);
+		done = true;
+	}
+	gm_sig_armed = 0;
+	return done;
+}
+
+static bool store(unsigned char *p, __u64 word)
+{
+	volatile bool done = false;
+
+	if (!sigsetjmp(gm_sig_env, 1)) {
+		gm_sig_armed = 1;
+		*(volatile __u64 *)p = word;
+		done = true;
+	}
+	gm_sig_armed = 0;
+	return done;
+}
+
+/* Some address in a mapping of one's own, or in the process' of a guest. */
+static unsigned char *some_address(struct worker *w, struct place *at)
+{
+	if (w->map && !rnd(w, 3)) {
+		size_t offset = rnd(w, w->map_len / PG) * PG;
+
+		*at = w->map_at;
+		at->gpa += offset;
+		return w->map + offset;
+	}
+	*at = some_place(w);
+	if (at->guest != guests[0].guest && at->guest != guests[1].guest)
+		*at = (struct place) { guests[0].fd, guests[0].guest, at->gpa };
+	if (at->gpa >= GM_GPA + SPACE_LEN)
+		at->gpa = GM_GPA;
+	return arenas[at->guest != guests[0].guest] + (at->gpa - GM_GPA);
+}
+
+static bool do_load(struct worker *w)
+{
+	struct place at;
+	unsigned char *p = some_address(w, &at);
+	size_t offset = rnd(w, PG / 8) * 8, tries = 1 + rnd(w, 30);
+	bool done;
+
+	at.gpa += offset;
+	do
+		done = load("load", &at, p + offset);
+	while (done && --tries);
+	return done;
+}
+
+static bool do_store(struct worker *w)
+{
+	struct place at;
+	unsigned char *p = some_address(w, &at) + rnd(w, PG / 8) * 8;
+	size_t tries = 1 + rnd(w, 30);
+	bool done = false;
+
+	if (is_scratch(at.gpa))
+		do
+			done = store(p, some_word(w));
+		while (done && --tries);
+	return done;
+}
+
+/* All of it, or one huge page, or a few pages, anew, or with other rights, or not at all. */
+static bool do_arena(struct worker *w)
+{
+	unsigned int g = rnd(w, NGUESTS), how;
+	size_t offset = 0, len = SPACE_LEN;
+	int prot = rnd(w, 3) ? PROT_READ | PROT_WRITE : PROT_READ;
+	unsigned char *p;
+
+	if (rnd(w, 3)) {
+		len = rnd(w, 2) ? GM_HUGE : some_len(w);
+		offset = len == GM_HUGE ? rnd(w, SPACE_LEN / GM_HUGE) * GM_HUGE :
+			 rnd(w, (SPACE_LEN - len) / PG) * PG;
+	}
+	p = arenas[g] + offset;
+	how = rnd(w, 5);
+	if (how == 0)
+		return !mprotect(p, len, prot);
+	if (how == 1)
+		return !madvise(p, len, MADV_DONTNEED);
+	/* What munmap() does, without leaving the address to others. */
+	if (how == 2 && len != SPACE_LEN)
+		prot = PROT_NONE;
+	return mmap(p, len, prot, MAP_SHARED | MAP_FIXED, guests[g].fd, GM_GPA + offset) == p;
+}
+
+static void unmap(struct worker *w)
 {
 	if (w->map)
 		munmap(w->map, w->map_len);
-	w->map_gpa = some_gpa(w);
-	w->map_len = some_len(w);
-	w->map = gm_mmap(w->fd, w->map_gpa, w->map_len, PROT_READ | PROT_WRITE);
-	if (w->map == MAP_FAILED)
-		w->map = NULL;
+	w->map = NULL;
 }
 
-static void do_touch(struct worker *w)
+static bool do_map(struct worker *w)
+{
+	unmap(w);
+	w->map_at = some_place(w);
+	w->map_len = rnd(w, 8) ? some_len(w) : 2 * GM_HUGE;
+	w->map = gm_mmap(w->map_at.fd, w->map_at.gpa, w->map_len,
+			 rnd(w, 4) ? PROT_READ | PROT_WRITE : PROT_READ);
+	if (w->map == MAP_FAILED)
+		w->map = NULL;
+	return w->map;
+}
+
+static bool do_protect(struct worker *w)
 {
 	size_t offset;
 
 	if (!w->map)
-		return;
+		return false;
 	offset = rnd(w, w->map_len / PG) * PG;
-	if (!sigsetjmp(gm_sig_env, 1)) {
-		gm_sig_armed = 1;
-		if (rnd(w, 2)) {
-			__u64 word = *(volatile __u64 *)(w->map + offset);
+	return !mprotect(w->map + offset, w->map_len - offset,
+			 rnd(w, 2) ? PROT_READ : PROT_READ | PROT_WRITE);
+}
 
-			if (!is_stamp(word))
-				wrong(w, "load", word);
-		} else {
-			*(volatile __u64 *)(w->map + offset + 64) = 1;
-		}
+static bool do_remap(struct worker *w)
+{
+	unsigned char *to;
+
+	if (!w->map)
+		return false;
+	to = mmap(NULL, w->map_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		  0);
+	if (to == MAP_FAILED)
+		return false;
+	if (mremap(w->map, w->map_len, w->map_len, MREMAP_MAYMOVE | MREMAP_FIXED, to) ==
+	    MAP_FAILED) {
+		/* One that was protected in parts is several: it cannot be moved as one. */
+		munmap(to, w->map_len);
+		return false;
 	}
-	gm_sig_armed = 0;
+	w->map = to;
+	return true;
 }
 
-static void do_protect(struct worker *w)
+static bool do_unmap(struct worker *w)
 {
-	if (w->map)
-		mprotect(w->map, w->map_len, rnd(w, 2) ? PROT_READ : PROT_READ | PROT_WRITE);
+	size_t len;
+
+	if (!w->map || w->map_len == PG)
+		return false;
+	len = (1 + rnd(w, w->map_len / PG - 1)) * PG;
+	w->map_len -= len;
+	if (rnd(w, 2))
+		return !munmap(w->map + w->map_len, len);
+	w->map += len;
+	w->map_at.gpa += len;
+	return !munmap(w->map - len, len);
 }
 
-static void do_discard(struct worker *w)
+/* As ptrace does; and as O_DIRECT and others do, which must not work. */
+static bool do_foreign_access(struct worker *w)
 {
-	/* Of the mapping only: what regions are made of keeps its stamps. */
-	madvise(mems[1].va + rnd(w, MEM_PAGES) * PG, PG, rnd(w, 2) ? MADV_PAGEOUT : MADV_DONTNEED);
+	struct iovec local = { buf, PG }, remote = { w->map, PG };
+	struct place at = w->map_at;
+	__u64 start = now();
+	ssize_t n;
+
+	if (!w->map)
+		return false;
+	if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) >= 0)
+		wrong("pages were pinned through a mapping");
+	n = pread(mem_fd, buf, w->map_len < BUF_LEN ? w->map_len : BUF_LEN, (off_t)w->map);
+	check_words("ptrace", &at, buf, n > 0 ? n : 0, start);
+	return n > 0;
 }
 
-static void do_table(struct worker *w)
-{
-	void *table = mmap(NULL, PG, PROT_READ, MAP_SHARED, w->fd, (off_t)GUESTMEM_MMAP_TABLE);
+/* ---- operations: DMA ---- */
 
-	if (table == MAP_FAILED)
-		return;
-	if (((volatile struct guestmem_table *)table)->magic != GUESTMEM_TABLE_MAGIC)
-		wrong(w, "magic", 0);
-	munmap(table, PG);
+static bool do_lock(struct worker *w)
+{
+	struct hold *hold = &w->record->holds[rnd(w, NHANDLES)];
+	struct guestmem_extent extents[NEXTENTS];
+	struct place at = some_place(w);
+	struct guestmem_lock lock;
+	__u64 pages[8] = { at.gpa };
+	unsigned int i;
+	int rc;
+
+	if (hold->handle || !guest_of(at.guest))
+		return false;
+	*hold = (struct hold) { .guest = guest_of(at.guest) - guests, .gpa = at.gpa,
+				.len = some_len(w) };
+	if (rnd(w, 3)) {
+		rc = gm_lock(at.fd, &lock, .direction = 1 + rnd(w, 3), .gpa = at.gpa,
+			     .len = hold->len, .flags = GUESTMEM_EXTENT_HPA,
+			     .extents = (uintptr_t)extents, .nextents = NEXTENTS);
+		hold->nextents = lock.nextents;
+		memcpy(hold->extents, extents, sizeof(extents));
+	} else {
+		for (i = 1; i < ARRAY_SIZE(pages); i++)
+			pages[i] = some_place(w).gpa;
+		rc = gm_lock(at.fd, &lock, .direction = 1 + rnd(w, 3),
+			     .flags = GUESTMEM_LOCK_PAGES, .pages = (uintptr_t)pages,
+			     .npages = 1 + rnd(w, ARRAY_SIZE(pages)));
+	}
+	if (rc == -EMSGSIZE)
+		return false;
+	if (!rc)
+		hold->handle = lock.handle;
+	return may_fail("LOCK", rc);
 }
 
-static void do_event(struct worker *w)
+static bool do_unlock(struct worker *w)
 {
-	int fd = eventfd(0, EFD_CLOEXEC);
-	struct guestmem_eventfd ev;
+	struct hold *hold = &w->record->holds[rnd(w, NHANDLES)];
+	__u32 handle = hold->handle;
+	int rc;
+
+	if (!handle)
+		return false;
+	/* Who is killed in between leaves one lock to the file. */
+	hold->handle = 0;
+	rc = gm_unlock_handle(guests[hold->guest].fd, handle);
+	if (rc)
+		wrong("UNLOCK of a lock that was there: %s", strerror(-rc));
+	return true;
+}
+
+/* As long as it is the region that was locked, it is where it was. */
+static bool do_check_lock(struct worker *w)
+{
+	struct hold *hold = &w->record->holds[rnd(w, NHANDLES)];
+	struct guestmem_range range = { hold->gpa, hold->len };
+	struct guestmem_extent extents[64];
+	struct guestmem_translate translate;
+	unsigned int i, j;
+
+	if (!hold->handle || !hold->nextents)
+		return false;
+	if (gm_translate(guests[hold->guest].fd, &translate, .flags = GUESTMEM_EXTENT_HPA,
+			 .ranges = (uintptr_t)&range, .nranges = 1,
+			 .extents = (uintptr_t)extents, .nextents = ARRAY_SIZE(extents)))
+		return false;
+	for (i = 0; i < hold->nextents; i++) {
+		const struct guestmem_extent *was = &hold->extents[i];
+
+		for (j = 0; j < translate.nextents; j++)
+			if (extents[j].region_id == was->region_id &&
+			    extents[j].gpa == was->gpa &&
+			    (extents[j].hpa != was->hpa || extents[j].len != was->len))
+				wrong("locked memory of region %u moved from %#llx to %#llx",
+				      was->region_id, (unsigned long long)was->hpa,
+				      (unsigned long long)extents[j].hpa);
+	}
+	return true;
+}
+
+/* The frame where a page of this process is; 0 if it is nowhere. */
+static __u64 frame(const void *p)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	__u64 entry = 0;
+
+	if (fd < 0 || pread(fd, &entry, 8, (uintptr_t)p / PG * 8) != 8)
+		entry = 0;
+	close(fd);
+	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
+}
+
+/* Revokes a region that is locked: its pages remain as long as the lock does. */
+static bool do_hold(struct worker *w)
+{
+	struct guestmem_region_remove remove;
+	struct guestmem_extent extent;
+	struct guestmem_lock lock;
+	struct incarnation *inc;
+	unsigned int s, number, i;
+	struct slot *slot;
+	__u64 where;
+	int rc, fd;
+
+	inc = some_incarnation(w, true, &s, &number);
+	if (!inc || s == ORPHAN || w->slots[s].discarded || !guest_of(inc->guest) ||
+	    !claim(w->record, w->index, inc, number))
+		return false;
+	slot = &w->slots[s];
+	fd = guest_of(inc->guest)->fd;
+	rc = gm_lock(fd, &lock, .direction = GUESTMEM_DMA_TO_DEVICE, .gpa = inc->gpa, .len = PG,
+		     .flags = GUESTMEM_EXTENT_HPA, .extents = (uintptr_t)&extent, .nextents = 1);
+	if (rc)
+		wrong("LOCK of a live region: %s", strerror(-rc));
+	rc = gm_region_remove(fd, &remove, .id = inc->id);
+	if (rc != -EBUSY)
+		wrong("REGION_REMOVE of a locked region: %d", rc);
+	rc = gm_region_remove(fd, &remove, .id = inc->id, .flags = GUESTMEM_REMOVE_FORCE,
+			      .timeout_ms = rnd(w, 3));
+	if (rc != -ETIMEDOUT || !remove.nlocks)
+		wrong("revoke of a locked region: %d, %u locks", rc, remove.nlocks);
+	is_removed(w->record, inc);
+	bury(w, s, inc);
+	for (i = rnd(w, 4); i <= 4; i++) {
+		check_poison(w, slot, slot->offset, PG);
+		where = frame(slot->mem.va + slot->offset);
+		if (where * PG != extent.hpa)
+			wrong("locked page moved from %#llx to frame %#llx",
+			      (unsigned long long)extent.hpa, (unsigned long long)where);
+		madvise(slot->mem.va + slot->offset, PG, MADV_PAGEOUT);
+		usleep(rnd(w, 1000));
+	}
+	rc = gm_unlock_handle(fd, lock.handle);
+	if (rc)
+		wrong("UNLOCK after a revoke: %s", strerror(-rc));
+	return true;
+}
+
+static bool edu_open(struct worker *w)
+{
+	struct guestmem_edu_attach attach = { .fd = guests[w->index % NGUESTS].fd };
+
+	w->edu = open("/dev/guestmem_edu", O_RDWR | O_CLOEXEC);
+	memset(w->maps, 0, sizeof(w->maps));
+	return !gm_ioctl(w->edu, GUESTMEM_EDU_ATTACH, &attach);
+}
+
+static bool do_device_map(struct worker *w)
+{
+	struct guestmem_edu_map *map = &w->maps[rnd(w, NMAPS)];
+	struct guestmem_edu_unmap unmap = { .map = map->map };
+	int rc;
+
+	if (map->map && gm_ioctl(w->edu, GUESTMEM_EDU_UNMAP, &unmap))
+		wrong("unmap of a mapping of the device that was there");
+	*map = (struct guestmem_edu_map) { .gpa = some_place(w).gpa,
+					   .len = (1 + rnd(w, 4)) * PG,
+					   .direction = 1 + rnd(w, 3) };
+	rc = gm_ioctl(w->edu, GUESTMEM_EDU_MAP, map);
+	if (rc)
+		map->map = 0;
+	return rc == -ESTALE ? false : may_fail("mapping for the device", rc);
+}
+
+/* The device takes 0.1 s, and who takes memory back from it waits: not all the time. */
+static bool do_device_transfer(struct worker *w)
+{
+	struct guestmem_edu_map *map = &w->maps[rnd(w, NMAPS)];
+	unsigned long long free = atomic_load(&model->device_free), ms = gm_now() * 1000;
+	struct guestmem_edu_xfer xfer = { .gpa = map->gpa + rnd(w, map->len / PG + 1) * PG,
+					  .len = 8 * (1 + rnd(w, GUESTMEM_EDU_PIECE_LEN / 8)),
+					  .map = map->map };
+
+	/* What it reads is from anywhere, what it writes goes to scratch. */
+	xfer.direction = map->direction != GUESTMEM_DMA_BIDIRECTIONAL ? map->direction :
+			 1 + rnd(w, 2);
+	if (xfer.direction == GUESTMEM_DMA_FROM_DEVICE)
+		xfer.gpa |= SCRATCH_LEN;
+	if (!map->map || xfer.gpa + xfer.len > map->gpa + map->len || ms < free ||
+	    !atomic_compare_exchange_strong(&model->device_free, &free, ms + 300))
+		return false;
+	return !gm_ioctl(w->edu, GUESTMEM_EDU_XFER, &xfer);
+}
+
+/* With all its mappings. */
+static bool do_device_close(struct worker *w)
+{
+	close(w->edu);
+	return edu_open(w);
+}
+
+static int kapi(int fd, __u32 op, __u64 gpa, __u64 len, __u32 value)
+{
+	struct guestmem_kapi arg = { .fd = fd, .op = op, .gpa = gpa, .len = len,
+				     .buf = (uintptr_t)buf, .value = value };
+	int rc = gm_ioctl(kapi_fd, GUESTMEM_KAPI, &arg);
+
+	return rc ?: arg.rc;
+}
+
+static bool do_kernel_read(struct worker *w)
+{
+	struct place at = some_place(w);
+	size_t len = (1 + rnd(w, 2)) * PG;
+	__u64 start = now();
+	int rc = kapi(at.fd, GUESTMEM_KAPI_READ, at.gpa, len, 0);
+
+	if (!rc)
+		check_words("guestmem_read", &at, buf, len, start);
+	return may_fail("guestmem_read", rc);
+}
+
+static bool do_kernel_write(struct worker *w)
+{
+	size_t len = (1 + rnd(w, 2)) * PG;
+	struct place at = some_scratch(w, &len);
+
+	switch (rnd(w, 3)) {
+	case 0:
+		return may_fail("guestmem_fill", kapi(at.fd, GUESTMEM_KAPI_FILL, at.gpa, len,
+						      rnd(w, 0x80)));
+	case 1:
+		memset(buf, rnd(w, 0x80), len);
+		return may_fail("guestmem_write", kapi(at.fd, GUESTMEM_KAPI_WRITE, at.gpa, len,
+						       0));
+	default:
+		return may_fail("guestmem_lock", kapi(at.fd, GUESTMEM_KAPI_SG, at.gpa, len, PG));
+	}
+}
+
+/* ---- operations: guests, processes, modules ---- */
+
+/* A guest of one's own ends with what is left of it: a mapping, or the device. */
+static bool do_guest(struct worker *w)
+{
+	struct guestmem_edu_attach attach = { 0 };
+	struct guestmem_edu_map map = { .direction = GUESTMEM_DMA_BIDIRECTIONAL };
+	unsigned int s = rnd(w, ORPHAN);
+	struct guestmem_info info;
+	struct guestmem_lock lock;
+	struct incarnation *inc;
+	bool device_last = rnd(w, 2);
+	struct place at;
+	void *p;
+	int edu;
+
+	if (!slot_is_free(w, s))
+		return false;
+	at.fd = open(GM_DEV, O_RDWR | O_CLOEXEC);
+	gm_info(at.fd, &info);
+	at.guest = info.id;
+	if (!add(w, s, &at)) {
+		wrong("REGION_ADD to an empty guest failed");
+		return false;
+	}
+	inc = of_slot(w, s);
+	at.gpa = inc->gpa;
+	p = gm_mmap(at.fd, at.gpa, PG, PROT_READ);
+	gm_lock(at.fd, &lock, .direction = 1, .gpa = at.gpa, .len = PG);
+	edu = open("/dev/guestmem_edu", O_RDWR | O_CLOEXEC);
+	attach.fd = at.fd;
+	map.gpa = inc->gpa;
+	map.len = inc->len;
+	if (rnd(w, 2)) {
+		gm_ioctl(edu, GUESTMEM_EDU_ATTACH, &attach);
+		gm_ioctl(edu, GUESTMEM_EDU_MAP, &map);
+	}
+	close(at.fd);
+	if (p != MAP_FAILED && !load("load", &at, p))
+		wrong("a mapping ended with the descriptor");
+	if (!device_last)
+		close(edu);
+	if (p != MAP_FAILED)
+		munmap(p, PG);
+	if (device_last)
+		close(edu);
+	die(inc);
+	bury(w, s, inc);
+	return true;
+}
+
+/* The same memory in a second guest, which cannot write to it. */
+static bool do_alias(struct worker *w)
+{
+	struct incarnation *inc;
+	unsigned int s, number;
+	struct place at;
+	struct slot *slot;
+	ssize_t n, i;
+
+	inc = some_incarnation(w, true, &s, &number);
+	if (!inc || s == ORPHAN || w->slots[s].discarded)
+		return false;
+	slot = &w->slots[s];
+	at = (struct place) { open(GM_DEV, O_RDWR | O_CLOEXEC), 0, inc->gpa };
+	if (gm_mem_add(at.fd, &slot->mem, at.gpa, slot->offset, slot->len,
+		       GUESTMEM_REGION_READONLY, NULL))
+		wrong("REGION_ADD of the same memory: %s", strerror(errno));
+	n = pread(at.fd, buf, slot->len < BUF_LEN ? slot->len : BUF_LEN, at.gpa);
+	for (i = 0; i < n; i += PG)
+		if (!is_scratch(at.gpa + i) && *(__u64 *)(buf + i) != stamp(number, i / PG))
+			wrong("a second guest has other memory at %#llx",
+			      (unsigned long long)at.gpa + i);
+	close(at.fd);
+	return n > 0;
+}
+
+/* To whoever is the first to take it, and goes on using it when this worker is gone. */
+static bool do_send(struct worker *w)
+{
+	struct guestmem_info info;
+	struct place at;
+
+	if (!slot_is_free(w, ANON))
+		return false;
+	at.fd = open(GM_DEV, O_RDWR | O_CLOEXEC);
+	gm_info(at.fd, &info);
+	at.guest = info.id;
+	if (gm_send_fd(socks[0], at.fd) || !add(w, ANON, &at)) {
+		close(at.fd);
+		return false;
+	}
+	w->slots[ANON].fd = at.fd;
+	return true;
+}
+
+static bool do_receive(struct worker *w)
+{
+	int fd = gm_receive_fd(socks[1]);
 	struct guestmem_info info;
 
-	gm_eventfd(w->fd, &ev, .fd = fd, .events = 0xf);
-	gm_info(w->fd, &info, .flags = GUESTMEM_INFO_TAKE_EVENTS);
-	if (rnd(w, 2))
-		gm_eventfd(w->fd, &ev, .fd = fd);
-	close(fd);
+	if (fd < 0)
+		return false;
+	if (w->received.fd >= 0)
+		close(w->received.fd);
+	gm_info(fd, &info);
+	w->received = (struct place) { fd, info.id, 0 };
+	return true;
 }
 
-static void do_fork(struct worker *w)
+/* A process that was killed may have been adding: did it? */
+static void settle(struct incarnation *inc)
 {
+	static __thread struct guestmem_region regions[NWORKERS_MAX * NSLOTS];
+	struct place *guest = guest_of(inc->guest);
+	int i, n = guest ? gm_list(guest->fd, regions, ARRAY_SIZE(regions)) : 0;
+
+	for (i = 0; i < n; i++) {
+		if (regions[i].gpa == inc->gpa && regions[i].len == inc->len &&
+		    (pid_t)regions[i].pid == inc->pid) {
+			inc->id = regions[i].id;
+			atomic_store(&inc->state, LIVE);
+			return;
+		}
+	}
+	die(inc);
+}
+
+static void child(struct worker *w)
+{
+	unsigned int n;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (gm_peek(arenas[0]) != -SIGSEGV)
+		wrong("a mapping was inherited");
+	if (!rnd(w, 4))
+		close_range(3, ~0U, 0);
+	else if (!atomic_load(&w->record->slots[ORPHAN]))
+		add(w, ORPHAN, &guests[rnd(w, NGUESTS)]);
+	if (!rnd(w, 4))
+		execl("/bin/true", "true", NULL);
+	w->map = NULL;
+	for (n = rnd(w, 100); n; n--) {
+		do_map(w);
+		if (w->map)
+			load("load", &w->map_at, w->map);
+		unmap(w);
+	}
+	_exit(0);
+}
+
+static bool do_fork(struct worker *w)
+{
+	struct incarnation *inc;
 	pid_t pid;
 
-	/* Seldom: the others make it dear. */
-	if (rnd(w, 20))
-		return;
+	slot_is_free(w, ORPHAN);
 	pid = fork();
-	if (!pid) {
-		do_read(w);
-		do_add(w);
-		_exit(0);
+	if (!pid)
+		child(w);
+	if (pid < 0)
+		return false;
+	if (rnd(w, 2)) {
+		usleep(rnd(w, 20000));
+		kill(pid, SIGKILL);
 	}
-	if (pid > 0)
-		waitpid(pid, NULL, 0);
+	waitpid(pid, NULL, 0);
+	inc = of_slot(w, ORPHAN);
+	if (inc && atomic_load(&inc->state) == BORN)
+		settle(inc);
+	return true;
 }
 
-static void do_dma(struct worker *w)
+static bool do_event(struct worker *w)
 {
-	struct guestmem_edu_map map = { .gpa = some_gpa(w), .len = some_len(w), .direction = 3 };
-	struct guestmem_edu_unmap unmap = { 0 };
+	struct place *guest = &guests[rnd(w, NGUESTS)];
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct pollfd pollfd = { .fd = guest->fd, .events = POLLPRI };
+	unsigned int s = rnd(w, ORPHAN);
+	struct guestmem_eventfd ev;
+	bool added = false;
+	__u64 count = 0;
+	int rc;
 
-	/* The device is slow: mapped and unmapped often, moving data now and then. */
-	if (gm_ioctl(w->edu, GUESTMEM_EDU_MAP, &map))
-		return;
-	if (!rnd(w, 50)) {
-		struct guestmem_edu_xfer xfer = { .gpa = map.gpa + 64, .len = 100, .direction = 2,
-						  .map = map.map };
-
-		gm_ioctl(w->edu, GUESTMEM_EDU_XFER, &xfer);
-	}
-	unmap.map = map.map;
-	if (gm_ioctl(w->edu, GUESTMEM_EDU_UNMAP, &unmap))
-		wrong(w, "unmap of a mapping that was there", map.map);
+	rc = gm_eventfd(guest->fd, &ev, .fd = fd, .events = 1 + rnd(w, 15));
+	if (slot_is_free(w, s))
+		added = add(w, s, guest);
+	poll(&pollfd, 1, rnd(w, 2));
+	if (read(fd, &count, sizeof(count)) != sizeof(count))
+		count = 0;
+	if (!rc && added && ev.events & GUESTMEM_EVENT_ADDED && !count)
+		wrong("a region was added, and no eventfd told");
+	if (!rc && rnd(w, 2))
+		gm_eventfd(guest->fd, &ev, .fd = fd);
+	close(fd);
+	return !rc;
 }
 
-static void do_unload(struct worker *w)
+static bool do_show(struct worker *w)
 {
-	(void)w;
-	if (!syscall(SYS_delete_module, "guestmem", O_NONBLOCK))
-		wrong(w, "unloaded while in use", 0);
+	char path[64] = "/sys/kernel/debug/guestmem/guests";
+	ssize_t n;
+	int fd;
+
+	if (rnd(w, 2))
+		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d",
+			 model->pids[rnd(w, NPROCESSES)], guests[rnd(w, NGUESTS)].fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	do
+		n = read(fd, buf, sizeof(buf));
+	while (n > 0);
+	close(fd);
+	return !n;
 }
 
-static void (* const operations[])(struct worker *w) = {
-	do_add, do_add, do_add, do_remove, do_remove, do_read, do_write, do_translate, do_lock,
-	do_map, do_touch, do_touch, do_touch, do_protect, do_discard, do_table, do_event, do_fork,
-	do_dma, do_unload,
+static bool do_unload(struct worker *w)
+{
+	static const char * const modules[] = { "guestmem", "guestmem_edu", "guestmem_kapi" };
+	const char *module = modules[rnd(w, ARRAY_SIZE(modules))];
+
+	if (!syscall(SYS_delete_module, module, O_NONBLOCK))
+		wrong("%s was unloaded while in use", module);
+	return true;
+}
+
+/* Each by how often, of the sum of all weights. */
+static const struct operation {
+	const char *name;
+	unsigned int weight;
+	bool (*fn)(struct worker *w);
+} operations[] = {
+	{ "add", 200, do_add },
+	{ "remove", 200, do_remove },
+	{ "remove-twice", 3, do_remove_twice },
+	{ "verify", 60, do_verify },
+	{ "discard", 10, do_discard },
+	{ "list", 10, do_list },
+	{ "read", 150, do_read },
+	{ "write", 80, do_write },
+	{ "fill", 40, do_fill },
+	{ "copy", 60, do_copy },
+	{ "atomic", 60, do_atomic },
+	{ "atomic-read", 60, do_atomic_read },
+	{ "translate", 30, do_translate },
+	{ "table", 10, do_table },
+	{ "load", 300, do_load },
+	{ "store", 300, do_store },
+	{ "arena", 40, do_arena },
+	{ "map", 40, do_map },
+	{ "protect", 10, do_protect },
+	{ "remap", 10, do_remap },
+	{ "unmap", 10, do_unmap },
+	{ "foreign-access", 20, do_foreign_access },
+	{ "lock", 40, do_lock },
+	{ "unlock", 60, do_unlock },
+	{ "check-lock", 40, do_check_lock },
+	{ "hold", 10, do_hold },
+	{ "device-map", 60, do_device_map },
+	{ "device-transfer", 60, do_device_transfer },
+	{ "device-close", 2, do_device_close },
+	{ "kernel-read", 60, do_kernel_read },
+	{ "kernel-write", 60, do_kernel_write },
+	{ "guest", 10, do_guest },
+	{ "alias", 10, do_alias },
+	{ "send", 10, do_send },
+	{ "receive", 10, do_receive },
+	{ "fork", 4, do_fork },
+	{ "event", 10, do_event },
+	{ "show", 10, do_show },
+	{ "unload", 5, do_unload },
 };
+
+#define NOPS	ARRAY_SIZE(operations)
+_Static_assert(NOPS <= NOPS_MAX, "more operations than NOPS_MAX");
+
+static unsigned int some_operation(struct worker *w)
+{
+	static unsigned int total;
+	unsigned int op, at;
+
+	if (!total) {
+		for (at = 0, op = 0; op < NOPS; op++)
+			at += operations[op].weight;
+		total = at;
+	}
+	at = rnd(w, total);
+	for (op = 0; at >= operations[op].weight; op++)
+		at -= operations[op].weight;
+	return op;
+}
+
+/* ---- workers ---- */
+
+/* What is left of this worker's memory must be as it should. */
+static void finish(struct worker *w)
+{
+	struct guestmem_region_remove remove;
+	struct incarnation *inc;
+	unsigned int s;
+
+	unmap(w);
+	close(w->edu);
+	for (s = 0; s < ORPHAN; s++) {
+		inc = of_slot(w, s);
+		if (inc && claim(w->record, w->index, inc, inc->number)) {
+			gm_region_remove(guest_fd(w, s, inc), &remove, .id = inc->id,
+					 .flags = GUESTMEM_REMOVE_FORCE);
+			is_removed(w->record, inc);
+		}
+		if (slot_is_free(w, s) && w->slots[s].poisoned)
+			check_poison(w, &w->slots[s], w->slots[s].offset, w->slots[s].len);
+	}
+}
 
 static void *work(void *arg)
 {
 	struct worker *w = arg;
+	unsigned int op;
 
-	while (!atomic_load(&stop) && !w->bad) {
-		operations[rnd(w, ARRAY_SIZE(operations))](w);
-		atomic_fetch_add(&nops, 1);
+	if (!edu_open(w))
+		wrong("the device cannot be used");
+	while (!atomic_load(&model->stop)) {
+		op = some_operation(w);
+		atomic_store(&w->record->op, op);
+		atomic_fetch_add(operations[op].fn(w) ? &w->record->done[op] :
+				 &w->record->refused[op], 1);
+		w->record->random = w->random;
 	}
-	if (w->map)
-		munmap(w->map, w->map_len);
+	finish(w);
 	return NULL;
+}
+
+static int worker_process(unsigned int process)
+{
+	unsigned int i, s, g;
+	struct worker *w;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (g = 0; g < NGUESTS; g++) {
+		arenas[g] = gm_mmap(guests[g].fd, GM_GPA, SPACE_LEN, PROT_READ | PROT_WRITE);
+		if (arenas[g] == MAP_FAILED)
+			return 1;
+	}
+	mem_fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	for (i = process * nthreads; i < (process + 1) * nthreads; i++) {
+		w = &workers[i];
+		w->random = w->record->random;
+		w->received.fd = -1;
+		for (s = 0; s < NSLOTS; s++) {
+			struct slot *slot = &w->slots[s];
+
+			/* Pages that are this process' own, and huge where they can be. */
+			if (slot->mem.fd < 0)
+				madvise(slot->mem.va, slot->mem.len, MADV_DONTNEED);
+			poison(slot, 0, slot->mem.len);
+			slot->fd = -1;
+		}
+	}
+	for (i = process * nthreads; i < (process + 1) * nthreads; i++)
+		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]))
+			return 1;
+	for (i = process * nthreads; i < (process + 1) * nthreads; i++)
+		pthread_join(workers[i].thread, NULL);
+	return 0;
+}
+
+static void start_process(unsigned int process)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		setpgid(0, 0);
+		_exit(worker_process(process));
+	}
+	setpgid(pid, pid);
+	model->pids[process] = pid;
+}
+
+/* Removes what a worker that is dead was removing, or has left. */
+static void remove_left(struct worker *w, struct incarnation *inc, bool claimed)
+{
+	struct place *guest = guest_of(inc->guest);
+	struct guestmem_region_remove remove;
+
+	/* In a guest of its own, which others may still use. */
+	if (!guest) {
+		atomic_store(&inc->state, GONE);
+		return;
+	}
+	/* Others that are about to remove it are alive, and will. */
+	while (!claimed && atomic_load(&inc->state) == LIVE) {
+		claimed = claim(w->record, w->index, inc, inc->number);
+		if (!claimed)
+			usleep(1000);
+	}
+	if (!claimed)
+		return;
+	gm_region_remove(guest->fd, &remove, .id = inc->id, .flags = GUESTMEM_REMOVE_FORCE);
+	is_removed(w->record, inc);
+}
+
+static void clean_up(unsigned int process)
+{
+	unsigned int i, s, number;
+	struct incarnation *inc;
+	struct worker *w;
+
+	for (i = process * nthreads; i < (process + 1) * nthreads; i++) {
+		w = &workers[i];
+		number = atomic_load(&w->record->claimed);
+		inc = incarnation(number);
+		if (number && inc->number == number && inc->claim == w->index + 1 &&
+		    inc->state == LIVE)
+			remove_left(w, inc, true);
+		atomic_store(&w->record->claimed, 0);
+	}
+	for (i = process * nthreads; i < (process + 1) * nthreads; i++) {
+		w = &workers[i];
+		for (s = 0; s < NSLOTS; s++) {
+			inc = of_slot(w, s);
+			if (inc && inc->state == BORN)
+				settle(inc);
+			if (inc && inc->state == LIVE)
+				remove_left(w, inc, false);
+			atomic_store(&w->record->slots[s], 0);
+		}
+	}
+}
+
+static void kill_process(unsigned int process)
+{
+	kill(-model->pids[process], SIGKILL);
+	/* Its children too: they have become ours. */
+	while (waitpid(-model->pids[process], NULL, 0) > 0)
+		;
+}
+
+/* Has one worker done nothing for too long? Also says how much was done. */
+static unsigned long progress(double *deadline)
+{
+	static unsigned long before[NWORKERS_MAX];
+	unsigned long sum, total = 0;
+	unsigned int i, op;
+
+	for (i = 0; i < nworkers; i++) {
+		for (sum = 0, op = 0; op < NOPS; op++)
+			sum += workers[i].record->done[op] + workers[i].record->refused[op];
+		if (sum != before[i])
+			deadline[i] = gm_now() + HANG_SECONDS;
+		else if (gm_now() > deadline[i])
+			wrong("worker %u hangs in %s", i, operations[workers[i].record->op].name);
+		before[i] = sum;
+		total += sum;
+	}
+	return total;
+}
+
+/* Moves pages that are not pinned. */
+static void compact(void)
+{
+	int fd = open("/proc/sys/vm/compact_memory", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		wrong("no compaction: %s", strerror(errno));
+	close(fd);
+}
+
+static void supervise(struct worker *w, unsigned int seconds)
+{
+	double end = gm_now() + seconds, next_kill = gm_now() + 1, next_compaction = next_kill;
+	double deadlines[NWORKERS_MAX];
+	unsigned int i, process;
+	int status;
+
+	for (i = 0; i < nworkers; i++)
+		deadlines[i] = gm_now() + HANG_SECONDS;
+	for (i = 0; i < NPROCESSES; i++)
+		start_process(i);
+	while (gm_now() < end && !atomic_load(&model->stop)) {
+		usleep(100000);
+		progress(deadlines);
+		for (i = 0; i < NPROCESSES; i++)
+			if (waitpid(model->pids[i], &status, WNOHANG) > 0)
+				wrong("a worker died: status %#x", status);
+		if (gm_now() > next_compaction) {
+			compact();
+			next_compaction = gm_now() + 2;
+		}
+		if (gm_now() > next_kill) {
+			process = rnd(w, NPROCESSES);
+			kill_process(process);
+			clean_up(process);
+			start_process(process);
+			next_kill = gm_now() + 0.5 + rnd(w, 2000) / 1000.0;
+		}
+	}
+	atomic_store(&model->stop, true);
+	for (i = 0; i < NPROCESSES; i++) {
+		double deadline = gm_now() + HANG_SECONDS;
+
+		status = 0;
+		while (!waitpid(model->pids[i], &status, WNOHANG) && gm_now() < deadline)
+			usleep(10000);
+		if (status || gm_now() >= deadline)
+			wrong("a process does not end as it should: status %#x", status);
+		kill_process(i);
+	}
+}
+
+static void report(double seconds)
+{
+	unsigned long total = 0, done[NOPS] = { 0 }, refused[NOPS] = { 0 };
+	unsigned int i, op;
+
+	for (i = 0; i < nworkers; i++) {
+		for (op = 0; op < NOPS; op++) {
+			done[op] += workers[i].record->done[op];
+			refused[op] += workers[i].record->refused[op];
+			total += workers[i].record->done[op] + workers[i].record->refused[op];
+		}
+	}
+	printf("torture: %lu operations in %.0f s on %ld processors (", total, seconds,
+	       sysconf(_SC_NPROCESSORS_ONLN));
+	for (op = 0; op < NOPS; op++)
+		printf("%s%s %lu/refused %lu", op ? ", " : "", operations[op].name, done[op],
+		       refused[op]);
+	printf(")\n");
+	*gm_figure = total;
 }
 
 TEST(everything_at_once)
 {
-	static struct worker workers[NTHREADS_MAX];
+	static const enum gm_kind kinds[NSLOTS] = { GM_ANON, GM_MEMFD, GM_TMPFS, GM_MEMFD,
+						    GM_ANON };
 	const char *text = getenv("TORTURE_SECONDS");
-	unsigned int seconds = text ? atoi(text) : 10, n, i;
-	struct guestmem_edu_attach attach;
+	unsigned int seconds = text ? atoi(text) : 10, i, s;
+	struct worker supervisor = { 0 };
+	struct guestmem_info info;
 	struct gm_guest guest;
-	size_t page;
-	int m, edu;
+	unsigned long long seed;
+	double start;
+	int edu_fd;
 
 	text = getenv("SEED");
 	seed = text ? strtoull(text, NULL, 0) : (unsigned long long)time(NULL) * 2654435761u;
-	n = 2 * sysconf(_SC_NPROCESSORS_ONLN);
-	n = n > NTHREADS_MAX ? NTHREADS_MAX : n;
-	printf("# SEED=%#llx, %u threads, %u s\n", seed, n, seconds);
+	nthreads = 1 + sysconf(_SC_NPROCESSORS_ONLN) / 2;
+	if (nthreads > NWORKERS_MAX / NPROCESSES)
+		nthreads = NWORKERS_MAX / NPROCESSES;
+	nworkers = nthreads * NPROCESSES;
+	printf("# SEED=%#llx, %u processes of %u threads, %u s\n", seed, NPROCESSES, nthreads,
+	       seconds);
+	fflush(stdout);
 
 	gm_sig_install();
 	gm_guest_setup(_metadata, &guest);
-	ASSERT_EQ(0, gm_mem_alloc(&mems[0], GM_ANON, MEM_PAGES * PG));
-	ASSERT_EQ(0, gm_mem_alloc(&mems[1], GM_MEMFD, MEM_PAGES * PG));
-	for (m = 0; m < 2; m++)
-		for (page = 0; page < MEM_PAGES; page++)
-			*(__u64 *)(mems[m].va + page * PG) = STAMP | m << 8 | page;
-	edu = open("/dev/guestmem_edu", O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, edu);
-	attach.fd = guest.fd;
-	attach.reserved = 0;
-	ASSERT_EQ(0, gm_ioctl(edu, GUESTMEM_EDU_ATTACH, &attach));
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	model = mmap(NULL, sizeof(*model), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		     -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)model);
+	guests[0] = (struct place) { .fd = guest.fd, .guest = guest.id };
+	for (i = 1; i < NGUESTS; i++) {
+		guests[i].fd = open(GM_DEV, O_RDWR | O_CLOEXEC);
+		ASSERT_EQ(0, gm_info(guests[i].fd, &info));
+		guests[i].guest = info.id;
+	}
+	edu_fd = open("/dev/guestmem_edu", O_RDWR | O_CLOEXEC);
+	kapi_fd = open("/dev/guestmem_kapi", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, edu_fd);
+	ASSERT_LE(0, kapi_fd);
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, socks));
+	for (i = 0; i < nworkers; i++) {
+		struct worker *w = &workers[i];
 
-	for (i = 0; i < n; i++) {
-		workers[i] = (struct worker) {
-			.fd = guest.fd, .edu = edu, .random = (seed + i) * 0x9e3779b97f4a7c15 | 1,
-		};
-		ASSERT_EQ(0, pthread_create(&workers[i].thread, NULL, work, &workers[i]));
+		w->index = i;
+		w->record = &model->records[i];
+		w->record->random = (seed + i) * 0x9e3779b97f4a7c15 | 1;
+		for (s = 0; s < NSLOTS; s++) {
+			enum gm_kind kind = kinds[s];
+
+			if (s == HUGE && i % nthreads < 2)
+				kind = i % nthreads ? GM_THP : GM_HUGETLB;
+			ASSERT_EQ(0, gm_mem_alloc(&w->slots[s].mem, kind,
+						  gm_kind_is_huge(kind) ? GM_HUGE : SLOT_LEN));
+		}
 	}
-	for (i = 0; i < seconds * 10 && !atomic_load(&stop); i++)
-		usleep(100000);
-	atomic_store(&stop, true);
-	for (i = 0; i < n; i++) {
-		pthread_join(workers[i].thread, NULL);
-		EXPECT_EQ(0, workers[i].bad)
-			TH_LOG("thread %u: %s", i, workers[i].why);
-	}
-	printf("# %lu operations\n", atomic_load(&nops));
-	EXPECT_LT(100, atomic_load(&nops));
-	close(edu);
+
+	supervisor.random = seed | 1;
+	start = gm_now();
+	supervise(&supervisor, seconds);
+	report(gm_now() - start);
+	EXPECT_FALSE(atomic_load(&model->bad))
+		TH_LOG("%s", model->why);
+
+	for (i = 0; i < nworkers; i++)
+		for (s = 0; s < NSLOTS; s++)
+			gm_mem_free(&workers[i].slots[s].mem);
+	close(socks[0]);
+	close(socks[1]);
+	close(edu_fd);
+	close(kapi_fd);
+	for (i = 1; i < NGUESTS; i++)
+		close(guests[i].fd);
 	gm_guest_teardown(_metadata, &guest);
-	gm_mem_free(&mems[0]);
-	gm_mem_free(&mems[1]);
 }
 
 TEST_HARNESS_MAIN
