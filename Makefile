@@ -8,7 +8,7 @@ DESTDIR	?=
 KERNEL	?= 6.12
 
 .DEFAULT_GOAL := all
-.PHONY: help all modules userspace modules_install install clean demo check lint shell bench
+.PHONY: help all modules userspace modules_install install clean demo check lint torture shell bench
 
 help:
 	@echo 'On this machine:'
@@ -25,6 +25,8 @@ help:
 	@echo '  make demo             see what it does, in a few minutes'
 	@echo '  make check            all tests, on Linux 6.1 and 6.12'
 	@echo '  make lint             what can be found wrong without running it'
+	@echo '  make torture          races, on 2, 4 and 8 processors and kernels that look for mistakes,'
+	@echo '                        in an hour or so (selftests/torture -h: or in days)'
 	@echo '  make bench            what the kernel paths cost, in instructions'
 	@echo '  make shell            a shell with the module loaded'
 	@echo '                        (KERNEL=6.1 or 6.12, the default, for demo, bench, shell)'
@@ -59,6 +61,9 @@ check:
 
 lint:
 	@selftests/lint
+
+torture:
+	@selftests/torture
 
 demo: vm-$(KERNEL)
 	@$(MAKE) -s -C selftests demo
