@@ -26,7 +26,8 @@ static void check_entries(const void *table, const struct guestmem_table_entry *
 
 	for (i = 0; i < n; i++) {
 		at = first + i * entry_size;
-		if (field(table, at, 8) != model[i].gpa || field(table, at + 8, 8) != model[i].len ||
+		if (field(table, at, 8) != model[i].gpa ||
+		    field(table, at + 8, 8) != model[i].len ||
 		    field(table, at + 16, 4) != model[i].id ||
 		    field(table, at + 20, 4) != model[i].flags ||
 		    field(table, at + 24, 8) != model[i].generation)

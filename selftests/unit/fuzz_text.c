@@ -33,7 +33,8 @@ static bool expect_size(const char *text, uint64_t *value)
 	}
 	for (u = 0; u < 5; u++, number *= 1024) {
 		n = strlen(suffixes[u]);
-		if (strncasecmp(text, suffixes[u], n) || (text[n] && (!n || strcmp(text + n, "iB"))))
+		if (strncasecmp(text, suffixes[u], n) ||
+		    (text[n] && (!n || strcmp(text + n, "iB"))))
 			continue;
 		*value = number;
 		return number <= UINT64_MAX;
