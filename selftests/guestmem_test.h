@@ -239,7 +239,8 @@ static inline void gm_mem_free(struct gm_mem *mem)
 	mem->fd = -1;
 }
 
-static inline int gm_mem_alloc(struct gm_mem *mem, enum gm_kind kind, size_t len)
+/* Memory that nobody has touched yet. */
+static inline int gm_mem_map(struct gm_mem *mem, enum gm_kind kind, size_t len)
 {
 	unsigned char *p, *q;
 	size_t room = len + GM_HUGE;
@@ -274,12 +275,20 @@ static inline int gm_mem_alloc(struct gm_mem *mem, enum gm_kind kind, size_t len
 		madvise(mem->va, len, MADV_HUGEPAGE);
 	else if (kind == GM_ANON)
 		madvise(mem->va, len, MADV_NOHUGEPAGE);
-	gm_pattern_set(mem->va, len);
 	return 0;
 fail:
 	err = errno;
 	gm_mem_free(mem);
 	return -err;
+}
+
+static inline int gm_mem_alloc(struct gm_mem *mem, enum gm_kind kind, size_t len)
+{
+	int ret = gm_mem_map(mem, kind, len);
+
+	if (!ret)
+		gm_pattern_set(mem->va, len);
+	return ret;
 }
 
 /* Adds [@offset, @offset + @len) of @mem at @gpa, by file if it has one. */
