@@ -510,6 +510,7 @@ static int fuzz(double seconds)
 	read_addresses(&reached_in_all);
 	printf("fuzz: %lu executions, %d inputs kept, %zu basic blocks\n", executions, n,
 	       reached_in_all.n);
+	printf("figure: %lu programs fuzzed\n", executions);
 	current = open_out("kept", "w");
 	for (i = 0; current && i < n; i++)
 		print_program(current, &kept[i]);

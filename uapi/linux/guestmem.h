@@ -273,7 +273,8 @@ struct guestmem_region_add {
  * pages stay pinned, and charged, until the last DMA lock on it is released.
  * Mappings of it give SIGBUS until another region is added there.
  *
- * ENOENT no such region; EACCES; EBUSY locked, or still being added; ETIMEDOUT.
+ * ENOENT no such region; also while another call is removing it, which this one does
+ * not wait for; EACCES; EBUSY locked, or still being added; ETIMEDOUT.
  */
 struct guestmem_region_remove {
 	__u32 size;
