@@ -645,14 +645,6 @@ static void cell_run(struct __test_metadata *_metadata, struct cell *c,
 
 #define EVENT(name, ...) static const struct event name##_event = { __VA_ARGS__ }
 
-#define ADVICE_EVENT(name, advice, ...)						\
-static int advise_##name(struct __test_metadata __unused_ok *_metadata,		\
-			 struct cell *c)					\
-{										\
-	return result(madvise(c->view, c->len, advice));			\
-}										\
-EVENT(name, .event = advise_##name, ##__VA_ARGS__)
-
 /* -- other processes -- */
 
 static int fork_only(struct __test_metadata *_metadata, struct cell *c)
@@ -732,12 +724,27 @@ EVENT(wipeonfork_child, .event = fork_wiped);
 
 /* -- discarding -- */
 
-static int free_and_take(struct __test_metadata __unused_ok *_metadata, struct cell *c)
+static int discard(struct __test_metadata __unused_ok *_metadata, struct cell *c)
+{
+	return result(madvise(c->view, c->len, MADV_DONTNEED));
+}
+
+static int discard_file(struct __test_metadata __unused_ok *_metadata, struct cell *c)
+{
+	return result(madvise(c->view, c->len, MADV_REMOVE));
+}
+
+static int page_out(struct __test_metadata __unused_ok *_metadata, struct cell *c)
+{
+	return result(madvise(c->view, c->len, MADV_PAGEOUT));
+}
+
+static int free_and_take(struct __test_metadata *_metadata, struct cell *c)
 {
 	int ret = result(madvise(c->view, c->len, MADV_FREE));
 
 	/* Which only marks it: this takes what is marked. */
-	return ret ? ret : result(madvise(c->view, c->len, MADV_PAGEOUT));
+	return ret ? ret : page_out(_metadata, c);
 }
 
 static int punch(struct __test_metadata __unused_ok *_metadata, struct cell *c)
@@ -777,11 +784,11 @@ static int punch_write_sealed(struct __test_metadata *_metadata, struct cell *c)
 	return punch(_metadata, c);
 }
 
-ADVICE_EVENT(dontneed, MADV_DONTNEED);
-ADVICE_EVENT(dontneed_part, MADV_DONTNEED, .part = true);
+EVENT(dontneed, .event = discard);
+EVENT(dontneed_part, .event = discard, .part = true);
 EVENT(free, .event = free_and_take);
 EVENT(free_part, .event = free_and_take, .part = true);
-ADVICE_EVENT(remove, MADV_REMOVE);
+EVENT(remove, .event = discard_file);
 EVENT(punch_hole, .event = punch);
 EVENT(punch_hole_part, .event = punch, .part = true);
 EVENT(truncate, .event = cut);
@@ -953,7 +960,7 @@ static int swap_out(struct __test_metadata *_metadata, struct cell *c)
 	ASSERT_TRUE(!swapon(device, 0) || errno == EBUSY)
 		TH_LOG("%s: %s", device, strerror(errno));
 	c->swap = true;
-	return result(madvise(c->view, c->len, MADV_PAGEOUT));
+	return page_out(_metadata, c);
 }
 
 static int swap_first(struct __test_metadata *_metadata, struct cell *c)
@@ -1016,7 +1023,7 @@ static int discard_userfault(struct __test_metadata *_metadata, struct cell *c)
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, ioctl(fd, UFFDIO_API, &api));
 	ASSERT_EQ(0, ioctl(fd, UFFDIO_REGISTER, &reg));
-	ASSERT_EQ(0, madvise(c->view, c->len, is_shared(c) ? MADV_REMOVE : MADV_DONTNEED));
+	ASSERT_EQ(0, is_shared(c) ? discard_file(_metadata, c) : discard(_metadata, c));
 	ASSERT_EQ(0, gm_info(c->guest.fd, &info));
 	EXPECT_EQ(-EAGAIN, result(read(fd, &msg, sizeof(msg))));
 	for (done = 0; done < c->len; done += page) {
@@ -1034,7 +1041,7 @@ EVENT(ksm, .event = merge, .measure = ksm_merged);
 EVENT(ksm_before_add, .before = merge_first);
 EVENT(swap_out, .event = swap_out, .measure = swapped_out);
 EVENT(swap_out_before_add, .before = swap_first);
-ADVICE_EVENT(pageout_part, MADV_PAGEOUT, .part = true);
+EVENT(pageout_part, .event = page_out, .part = true);
 EVENT(collapse, .event = collapse, .granule = GM_HUGE);
 EVENT(soft_offline, .event = offline, .poisons = true);
 EVENT(hwpoison, .event = poison, .poisons = true);
