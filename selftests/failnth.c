@@ -345,6 +345,17 @@ static int undo_splice(struct scene *s)
 	return errno == EAGAIN ? 0 : -errno;
 }
 
+static int run_splice_in(struct scene *s)
+{
+	loff_t offset = SMALL_GPA;
+	ssize_t n = write(s->pipe[1], s->buf, 2 * PG);
+
+	if (n < 0)
+		return -errno;
+	n = splice(s->pipe[0], NULL, s->guest.fd, &offset, 2 * PG, SPLICE_F_NONBLOCK);
+	return err(n);
+}
+
 static int run_seek(struct scene *s)
 {
 	return err(lseek(s->guest.fd, SMALL_GPA, SEEK_HOLE));
@@ -709,7 +720,8 @@ static int undo_edu_revoke(struct scene *s)
  * @run: the operation
  * @undo: brings back what there was, after success; NULL if nothing changed
  * @writes: it changes the memory, in part if it fails
- * @stays: if its answer cannot be delivered it has happened all the same (see uAPI)
+ * @stays: it may have happened, or begun, all the same: @undo finds out. An answer that
+ *	cannot be delivered is such a case (see uAPI)
  * @cannot_fail: whatever happens on the way
  */
 struct op {
@@ -746,6 +758,8 @@ struct op {
 	op(pread, .run = run_pread) \
 	op(pwrite, .run = run_pwrite, .writes = true) \
 	op(splice, .run = run_splice, .undo = undo_splice) \
+	op(splice_in, .run = run_splice_in, .undo = undo_splice, .writes = true, \
+	   .stays = true) \
 	op(seek, .run = run_seek) \
 	op(poll, .run = run_poll) \
 	op(epoll, .prepare = prepare_epoll, .run = run_epoll, .undo = undo_epoll) \
