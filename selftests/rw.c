@@ -135,7 +135,7 @@ TEST_F(rw, vectors)
 	EXPECT_EQ((off_t)(GM_GPA + start + len), lseek(fd, 0, SEEK_CUR));
 
 	memset(a, 1, 7);
-	memset(b, 1, 1);
+	b[0] = 1;
 	memset(c, 1, 5000);
 	memset(d, 1, 300);
 	EXPECT_EQ(self->ro ? -EACCES : (ssize_t)len, ERRNO(pwritev(fd, iov, 5, GM_GPA + start)));

@@ -303,7 +303,8 @@ static bool has_word(const char *text, __u64 number)
 
 	n = snprintf(word, sizeof(word), "%llx", (unsigned long long)number);
 	while ((p = strstr(p, word))) {
-		bool starts = p == text || !isalnum(p[-1]) || (p >= text + 2 && !memcmp(p - 2, "0x", 2));
+		bool starts = p == text || !isalnum(p[-1]) ||
+			      (p >= text + 2 && !memcmp(p - 2, "0x", 2));
 
 		if (starts && !isalnum(p[n]))
 			return true;

@@ -380,11 +380,10 @@ const char *guestmem_strerror(void)
 	if (!last.err)
 		return "no error";
 	put(&o, "%s: ", op_text[last.op]);
-	if (last.why) {
+	if (last.why)
 		put(&o, "%s", last.why);
-	} else if (!put_reason(&o) && !put_errno(&o)) {
+	else if (!put_reason(&o) && !put_errno(&o))
 		put(&o, "%s", strerror(last.err));
-	}
 	errno = saved;
 	return text;
 }

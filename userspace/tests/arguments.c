@@ -98,6 +98,7 @@ static unsigned int open_fds(void)
 
 static void test_wrong_fd(void **state)
 {
+	static const char * const paths[] = { "/dev/null", "/dev/zero", "/", "/proc/self/exe" };
 	unsigned int before = open_fds();
 	int p[2], s[2], fd;
 
@@ -112,7 +113,6 @@ static void test_wrong_fd(void **state)
 	assert_null_fails(guestmem_from_fd(p[1]), EBADF);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, s), 0);
 	assert_null_fails(guestmem_from_fd(s[0]), EBADF);
-	static const char * const paths[] = { "/dev/null", "/dev/zero", "/", "/proc/self/exe" };
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
 		fd = open(paths[i], O_RDONLY);
 		assert_true(fd >= 0);

@@ -44,7 +44,7 @@ static void *add_many(void *arg)
 {
 	(void)arg;
 	for (unsigned int i = 0; i < GROWN; i++) {
-		if (guestmem_add_user(g, (1 + i) * 2 * PAGE, PAGE, mem, 0, NULL))
+		if (guestmem_add_user(g, (1ULL + i) * 2 * PAGE, PAGE, mem, 0, NULL))
 			break;
 		__atomic_store_n(&added, i + 1, __ATOMIC_RELEASE);
 	}
@@ -66,7 +66,7 @@ static void test_regions_grow_meanwhile(void **state)
 		assert_int_equal(guestmem_regions(g, &r, &n), 0);
 		assert_true(n >= before);
 		for (size_t i = 0; i < n; i++)
-			assert_true(r[i].gpa == (1 + i) * 2 * PAGE);
+			assert_true(r[i].gpa == (1ULL + i) * 2 * PAGE);
 		free(r);
 	}
 	pthread_join(thread, NULL);

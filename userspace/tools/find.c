@@ -95,7 +95,8 @@ static int no_process(int pid, int err)
 		return error_exit(EXIT_NOT_FOUND, "there is no process %d", pid);
 	if (err == EACCES || err == EPERM)
 		return error_exit(EXIT_PERMISSION,
-				  "no permission to look into process %d: be the same user as it, or have CAP_SYS_PTRACE", pid);
+				  "no permission to look into process %d: be the same user as it, or have CAP_SYS_PTRACE",
+				  pid);
 	return error_exit(EXIT_FAILED, "cannot look into process %d: %s", pid, strerror(err));
 }
 

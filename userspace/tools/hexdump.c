@@ -18,7 +18,7 @@ static void put_line(struct hexdump *dump)
 		digits[pos++] = hex[c >> 4];
 		digits[pos++] = hex[c & 15];
 		pos += i & 1;
-		text[i] = c >= 0x20 && c < 0x7f ? (char)c : '.';
+		text[i] = (char)(c >= 0x20 && c < 0x7f ? c : '.');
 	}
 	digits[40] = '\0';
 	text[i] = '\0';

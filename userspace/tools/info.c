@@ -72,8 +72,10 @@ static const char *flag_text(char text[128], uint32_t bits, const struct flag *f
 	return text;
 }
 
-enum { ID, ABI, REGIONS, MAX_REGIONS, PINNED, LAST, GENERATION, LOCKS, MAX_LOCKS,
-       PAGE, RIGHTS, FEATURES };
+enum {
+	ID, ABI, REGIONS, MAX_REGIONS, PINNED, LAST, GENERATION, LOCKS, MAX_LOCKS,
+	PAGE, RIGHTS, FEATURES
+};
 
 static const struct column columns[] = {
 	[ID]		= { "GUEST", "id", COLUMN_NUMBER },
