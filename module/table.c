@@ -99,6 +99,7 @@ int gm_table_mmap(struct gm_guest *guest, struct vm_area_struct *vma)
 	if (first + npages > gm_table_len() >> PAGE_SHIFT)
 		return -ENXIO;
 	first = array_index_nospec(first, gm_table_len() >> PAGE_SHIFT);
+	/* Pairs with gm_table_create(): the table that is seen has been filled. */
 	if (!smp_load_acquire(&guest->table)) {
 		rc = gm_table_create(guest);
 		if (rc)

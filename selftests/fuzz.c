@@ -197,7 +197,7 @@ static int parse_program(FILE *from, struct fuzz_program *program)
 				break;
 			continue;
 		}
-		strcpy(copy, line);
+		memcpy(copy, line, sizeof(copy));
 		if (program->nsteps == FUZZ_STEPS_MAX ||
 		    !parse_step(line, &program->step[program->nsteps])) {
 			fprintf(stderr, "fuzz: no step: %s", copy);

@@ -1927,6 +1927,25 @@ static void report(double seconds)
 	*gm_figure = total;
 }
 
+/* What others left in the device would look like what nobody may write. */
+static int device_forget(int fd, int guest)
+{
+	static unsigned char zeros[2 * 4096] __attribute__((aligned(4096)));
+	struct guestmem_edu_attach attach = { .fd = guest };
+	struct guestmem_edu_xfer xfer = {
+		.gpa = GM_GPA, .len = GUESTMEM_EDU_BUFFER_LEN, .direction = GUESTMEM_DMA_TO_DEVICE,
+	};
+	__u32 id;
+	int rc;
+
+	rc = gm_user_add(guest, zeros, GM_GPA, sizeof(zeros), 0, &id);
+	if (rc)
+		return rc;
+	rc = gm_ioctl(fd, GUESTMEM_EDU_ATTACH, &attach);
+	rc = rc ?: gm_ioctl(fd, GUESTMEM_EDU_XFER, &xfer);
+	return rc ?: gm_remove(guest, id);
+}
+
 TEST(everything_at_once)
 {
 	static const enum gm_kind kinds[NSLOTS] = { GM_ANON, GM_MEMFD, GM_TMPFS, GM_MEMFD,
@@ -1965,6 +1984,7 @@ TEST(everything_at_once)
 	edu_fd = open("/dev/guestmem_edu", O_RDWR | O_CLOEXEC);
 	kapi_fd = open("/dev/guestmem_kapi", O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, edu_fd);
+	ASSERT_EQ(0, device_forget(edu_fd, guest.fd));
 	ASSERT_LE(0, kapi_fd);
 	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, socks));
 	for (i = 0; i < nworkers; i++) {

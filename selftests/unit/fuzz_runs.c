@@ -28,6 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct gm_run *run = malloc(NRUNS * sizeof(*run));
 	struct gm_runs runs = { .run = run, .capacity = NRUNS };
 	u32 npages = 0, nruns = 0, count, where, i;
+	bool fits;
 	u64 pfn;
 
 	for (; size >= 4; data += 4, size -= 4) {
@@ -47,9 +48,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			i = nruns;
 		else
 			i = nruns + 1;
-		if (gm_runs_append(&runs, pfn, count) != (i <= NRUNS))
+		fits = i <= NRUNS;
+		if (gm_runs_append(&runs, pfn, count) != fits)
 			abort();
-		if (i > NRUNS)
+		if (!fits)
 			continue;
 		nruns = i;
 		for (i = 0; i < count; i++)
