@@ -2,26 +2,45 @@
 /*
  * libguestmem: the memory of a virtual machine by guest-physical address (GPA).
  *
- * A handle (struct guestmem) stands for one guest: one open /dev/guestmem. The
- * structs, flags and limits are those of the kernel, in <linux/guestmem.h>.
+ * A handle (struct guestmem) stands for a guest, or for a part of one. What it is
+ * made of is its backend, which is chosen when it is made and makes no difference
+ * to how it is used:
+ *
+ *	guestmem_open(), guestmem_from_fd()	an open /dev/guestmem
+ *	guestmem_create()			memory of this process: no module
+ *	guestmem_from_ops()			the caller's own callbacks
+ *	guestmem_subrange()			a part of any of them
+ *
+ * The structs, flags and limits are those of the kernel, in <linux/guestmem.h>; what
+ * one backend cannot do is EOPNOTSUPP.
+ *
+ * The window. All of a guest lies in one range of this process's addresses, its window:
+ * a GPA is reached with one comparison and one addition, whatever the number of
+ * regions. What is not there (a hole, a region that was removed, a file that was cut)
+ * faults; the library's instructions recover from that, and it is an error with the
+ * address and what was done before. See guestmem_faults() for what this asks of the
+ * process.
  *
  * Errors. A function that gives an int or ssize_t gives 0 or a count, or a
  * negative errno value, and sets errno to the same (positive) value. A function
  * that gives a pointer gives NULL and sets errno. What each errno means is tabled
  * in <linux/guestmem.h>. guestmem_strerror() gives the sentence for a person,
  * guestmem_last_error() the figures for a program. A NULL handle or a NULL
- * pointer that is needed is EINVAL. Unless its own text says otherwise, a function
- * that fails has changed nothing.
+ * pointer that is needed is EINVAL; a handle that was closed is EBADF as long as it has
+ * not become another. Unless its own text says otherwise, a function that fails has
+ * changed nothing.
  *
  * Addresses and lengths are in bytes. A range may end at 2^64 - 1; one that would
  * end later is EOVERFLOW. Access of length 0 succeeds and touches nothing.
  *
  * Threads. All functions can be called on the same handle by any number of threads
- * at the same time, but for guestmem_close(), which must be the last. The last
- * error is each thread's own. Nothing here is safe in a signal handler.
+ * at the same time, but for guestmem_close(), which must be the last. Accesses and
+ * look-ups take no lock. The last error is each thread's own. Nothing here is safe in a
+ * signal handler but guestmem_handle_fault().
  *
- * fork(2). A child shares the open file: its regions, its locks and its events are
- * the same ones. Mappings are not inherited.
+ * fork(2). A child shares the regions, the locks and the events of /dev/guestmem, and
+ * the memory of shared regions of this process. Mappings of /dev/guestmem are not
+ * inherited: there, accesses cost a system call.
  *
  * C++. A function and a kernel struct may share a name (guestmem_info): write
  * "struct guestmem_info" where the struct is meant.
@@ -32,6 +51,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include <linux/guestmem.h>
 
@@ -54,6 +74,14 @@ extern "C" {
 #endif
 
 #define GUESTMEM_DEVICE	"/dev/guestmem"
+
+/*
+ * What is small is compiled into the caller (guestmem-inline.h). The library exports it
+ * all the same, for other languages.
+ */
+#ifndef GUESTMEM_INLINE
+#define GUESTMEM_INLINE	extern inline __attribute__((__gnu_inline__))
+#endif
 
 struct guestmem;
 
@@ -83,9 +111,8 @@ GUESTMEM_API int guestmem_last_error(struct guestmem_error *err);
 /**
  * guestmem_last_done - bytes that the failed access had done
  *
- * If the calling thread's last failure was one of guestmem_read(),
- * guestmem_write(), guestmem_fill() or guestmem_copy(): the number of bytes, from
- * the start, that were moved before it failed. Else 0.
+ * If the calling thread's last failure was of an access to a range: the number of
+ * bytes, from the start, that were moved before it failed. Else 0.
  */
 GUESTMEM_API uint64_t guestmem_last_done(void);
 
@@ -93,6 +120,56 @@ GUESTMEM_API uint64_t guestmem_last_done(void);
  * guestmem_version - the version of the library that runs, such as "0.1.0"
  */
 GUESTMEM_API const char *guestmem_version(void);
+
+/**
+ * guestmem_set_log - hear of every failure
+ * @fn: called in the thread that failed, before the call returns, with the sentence of
+ *	guestmem_strerror() and the (positive) errno; it may not fail a call of the
+ *	library itself. NULL ends it
+ * @ctx: for @fn
+ *
+ * For the whole process. A failure costs a formatted sentence then, so programs for
+ * which a hole is an everyday answer leave it off. A thread that is failing just when
+ * it is changed may still call the old @fn, once.
+ */
+GUESTMEM_API void guestmem_set_log(void (*fn)(void *ctx, int err, const char *text),
+				   void *ctx);
+
+/* -------- Faults -------------------------------------------------------- */
+
+#define GUESTMEM_FAULTS_RECOVER	0	/* the default */
+#define GUESTMEM_FAULTS_DECLINE	1	/* no signal handler */
+
+/**
+ * guestmem_faults - may the library handle SIGSEGV and SIGBUS?
+ * @how: GUESTMEM_FAULTS_RECOVER or GUESTMEM_FAULTS_DECLINE
+ *
+ * With the first handle that has a window, the library installs a handler for SIGSEGV
+ * and SIGBUS (SA_SIGINFO | SA_ONSTACK). It recovers from faults at its own
+ * instructions, which it knows by address; every other one goes to the handler that was
+ * there before, or does what the signal does by default. A program that installs its
+ * own handlers later calls guestmem_handle_fault() from them. It costs nothing until
+ * something faults.
+ *
+ * If that is declined, no handler is installed, and nothing can be recovered from:
+ * /dev/guestmem is reached by system calls only, and memory of this process after a
+ * look-up, so that holes are still errors; but a file that is cut, or a region that is
+ * removed in the midst of an access, is the process's SIGBUS or SIGSEGV then.
+ *
+ * EBUSY it is too late: a handle with a window was made; EINVAL @how.
+ */
+GUESTMEM_API int guestmem_faults(int how);
+
+/**
+ * guestmem_handle_fault - for programs with handlers of their own
+ * @sig: as the handler was given it
+ * @info: likewise, a siginfo_t
+ * @ucontext: likewise, a ucontext_t
+ *
+ * Returns 1 if the fault was one of the library's accesses: the handler must return
+ * then. 0 if it was not. Safe in signal handlers, and changes no errno.
+ */
+GUESTMEM_API int guestmem_handle_fault(int sig, const void *info, void *ucontext);
 
 /* -------- A guest ------------------------------------------------------- */
 
@@ -126,13 +203,166 @@ GUESTMEM_API struct guestmem *guestmem_open(int flags);
 GUESTMEM_API struct guestmem *guestmem_from_fd(int fd);
 
 /**
+ * guestmem_create - a new guest in memory of this process
+ * @len: its GPAs are 0 to @len - 1; 0 for 1 TiB. Rounded up to 2 MiB; addresses are
+ *	reserved for it (PROT_NONE), no memory
+ *
+ * Needs no module and no privilege. Regions are added by guestmem_add_anon(),
+ * guestmem_add_file() and guestmem_add_user(). A DMA lock keeps a region from being
+ * removed, and pins nothing. There are no host-physical addresses, and no events.
+ *
+ * EINVAL @len is more than 2^46; ENOMEM, EAGAIN no such range of addresses is free (see
+ * RLIMIT_AS, and mlockall(2)); EMFILE. Undone by guestmem_close().
+ */
+GUESTMEM_API struct guestmem *guestmem_create(uint64_t len);
+
+/* What the callback page_fault of struct guestmem_ops answers. */
+#define GUESTMEM_FAULT_FALLBACK	0	/* use the callback for this access */
+#define GUESTMEM_FAULT_RETRY	1	/* it is there now: access again */
+
+/**
+ * struct guestmem_fault - an access that found no memory
+ * @gpa: first address that cannot be accessed
+ * @len: bytes that were still to be accessed from there
+ * @write: whether it is a write
+ * @denied: whether the bitmap denied it (then nothing was touched), or the memory is
+ *	not there
+ * @signal: not @denied: SIGSEGV or SIGBUS; 0 if there is no mapping
+ */
+struct guestmem_fault {
+	uint64_t gpa;
+	uint64_t len;
+	int write;
+	int denied;
+	int signal;
+};
+
+/**
+ * struct guestmem_ops - a backend made of the caller's callbacks
+ * @size: sizeof(struct guestmem_ops)
+ * @len: GPAs are 0 to @len - 1
+ * @mapping: where GPA 0 is in this process; the range of @len bytes stays reserved as
+ *	long as the handle or a subrange of it lives, and need not be accessible. NULL if
+ *	there is none
+ * @read_bitmap: a bit a page of 4096 bytes, from the least significant of the first
+ *	byte on; set if it may be read. NULL if all may. Only looked at if there is a
+ *	@mapping
+ * @write_bitmap: the same for writing; may be @read_bitmap
+ * @bitmap_first: the bit of GPA 0 in both
+ * @base_iova: I/O address of GPA 0, if GUESTMEM_OPS_IOVA is set
+ * @flags: GUESTMEM_OPS_*
+ * @page_fault: asked when @mapping or a bitmap fails an access: GUESTMEM_FAULT_RETRY,
+ *	GUESTMEM_FAULT_FALLBACK or a negative errno value, which the access then fails
+ *	with. After some thousands of retries at one address the access fails with EFAULT.
+ *	NULL: EACCES if a bitmap denied it, else ENXIO
+ * @read: read @len bytes at @gpa into @buf. This and the next four are asked where
+ *	there is no mapping, and for GUESTMEM_FAULT_FALLBACK, from the byte that failed on.
+ *	0 or a negative errno value; NULL: EOPNOTSUPP
+ * @write: write @len bytes to @gpa
+ * @fill: set @len bytes at @gpa to @value; if it is NULL, @write is asked
+ * @cmpxchg: 1 if the @width bytes at @gpa were as @expected and are as @desired now, 0 if
+ *	they were not and are put into @expected, or a negative errno value. The other
+ *	atomic operations are made of it
+ * @expose_va: prepare one page so that its address in @mapping can be given to the
+ *	kernel for DMA; asked for each page of a lock. NULL: always ready
+ * @lock: keep the pages (numbers of 4096 bytes) as they are; 1 if @unlock must be asked
+ *	with the same list, 0 if not, or a negative errno value with nothing locked.
+ *	NULL: 0, if there is a @mapping
+ * @unlock: undo @lock
+ * @subrange: called by guestmem_subrange(): 1 if @ops and @ctx were filled in with a
+ *	backend for the part, 0 for the usual part of this one, or a negative errno
+ *	value. @may_lock: whether GUESTMEM_SUBRANGE_LOCK was given. NULL: 0
+ * @backing: the file that the memory at @gpa is of, as guestmem_backing(); NULL:
+ *	EOPNOTSUPP
+ * @close: the handle and its subranges are closed. NULL: nothing to do
+ *
+ * What each callback is given first is the @ctx of guestmem_from_ops(). They are called
+ * in the thread that accesses, without a lock held; so by several at the same time.
+ * They may access other handles. The semantics are those of openvmm's
+ * GuestMemoryAccess, with three differences: an access goes on from the byte that
+ * failed instead of from the start; page numbers are of the whole guest in every
+ * subrange, whatever its alignment; and subranges pass locks on.
+ *
+ * A bitmap can change at any time. A bit that is cleared is seen by every access that
+ * starts afterwards; guestmem_synchronize() waits for those that had started before.
+ */
+struct guestmem_ops {
+	size_t size;
+	uint64_t len;
+	void *mapping;
+	const uint8_t *read_bitmap;
+	const uint8_t *write_bitmap;
+	size_t bitmap_first;
+	uint64_t base_iova;
+	uint32_t flags;
+	int (*page_fault)(void *ctx, const struct guestmem_fault *fault);
+	int (*read)(void *ctx, uint64_t gpa, void *buf, size_t len);
+	int (*write)(void *ctx, uint64_t gpa, const void *buf, size_t len);
+	int (*fill)(void *ctx, uint64_t gpa, uint8_t value, uint64_t len);
+	int (*cmpxchg)(void *ctx, uint64_t gpa, void *expected, const void *desired,
+		       size_t width);
+	int (*expose_va)(void *ctx, uint64_t gpa, uint64_t len);
+	int (*lock)(void *ctx, const uint64_t *gpns, size_t npages);
+	void (*unlock)(void *ctx, const uint64_t *gpns, size_t npages);
+	int (*subrange)(void *ctx, uint64_t gpa, uint64_t len, int may_lock,
+			struct guestmem_ops *ops, void **sub_ctx);
+	int (*backing)(void *ctx, uint64_t gpa, int *fd, uint64_t *offset, uint64_t *len);
+	void (*close)(void *ctx);
+};
+
+#define GUESTMEM_OPS_IOVA	(1U << 0)	/* base_iova is valid */
+#define GUESTMEM_OPS_READONLY	(1U << 1)	/* no write by any way */
+
+/**
+ * guestmem_from_ops - a guest made of the caller's callbacks
+ * @ops: copied
+ * @ctx: for the callbacks
+ *
+ * EINVAL @ops->size, @ops->len is 0, or @ops->mapping is misaligned (4096); EOPNOTSUPP
+ * unknown flags; ENOMEM. @ops->close is not called then. Undone by guestmem_close().
+ */
+GUESTMEM_API struct guestmem *guestmem_from_ops(const struct guestmem_ops *ops, void *ctx);
+
+/**
+ * guestmem_synchronize - wait for accesses that saw an older bitmap
+ * @g: a handle of guestmem_from_ops()
+ *
+ * When it returns, all accesses that may have seen the bitmaps as they were before the
+ * call have ended. Not from a callback (it would wait for itself).
+ *
+ * EOPNOTSUPP a guest without bitmaps.
+ */
+GUESTMEM_API int guestmem_synchronize(struct guestmem *g);
+
+#define GUESTMEM_SUBRANGE_LOCK		(1U << 0)	/* a hint to the backend: it may lock */
+#define GUESTMEM_SUBRANGE_READONLY	(1U << 1)	/* no write through it */
+
+/**
+ * guestmem_subrange - a handle for a part of a guest
+ * @g: the handle; it can be closed while the part lives
+ * @gpa: the part's address 0; any alignment
+ * @len: bytes; the part's addresses are 0 to @len - 1. Memory need not be there
+ * @flags: GUESTMEM_SUBRANGE_*
+ *
+ * All calls on it take and tell addresses from @gpa on; regions are told as far as
+ * they lie in it. It has the rights of @g but for GUESTMEM_RIGHT_MANAGE, and the same
+ * locks, events and dirty pages. Of subranges, subranges can be made.
+ *
+ * ENXIO not in @g; EOVERFLOW; EOPNOTSUPP unknown flags; ENOMEM. Undone by
+ * guestmem_close().
+ */
+GUESTMEM_API struct guestmem *guestmem_subrange(struct guestmem *g, uint64_t gpa,
+						uint64_t len, uint32_t flags);
+
+/**
  * guestmem_close - end the handle
  * @g: the handle, or NULL
  *
  * Closes the handle's descriptor. Mappings by guestmem_map() stay usable until
- * they are unmapped. With the last descriptor and mapping of the open file its DMA
- * locks end; with the last open file of the guest its regions are unpinned. Does
- * not change errno. No other call on @g may run or follow.
+ * they are unmapped; pointers and slices do not. With the last descriptor and mapping of
+ * the open file its DMA locks end; with the last open file of the guest its regions are
+ * unpinned. Memory of this process goes with the last handle on it. Does not change
+ * errno. No other call on @g may run or follow.
  */
 GUESTMEM_API void guestmem_close(struct guestmem *g);
 
@@ -140,7 +370,8 @@ GUESTMEM_API void guestmem_close(struct guestmem *g);
  * guestmem_fd - the handle's descriptor, for poll(2), SCM_RIGHTS or ioctl(2)
  * @g: the handle
  *
- * It belongs to the handle: do not close it. EINVAL if @g is NULL.
+ * It belongs to the handle: do not close it. EINVAL if @g is NULL; EOPNOTSUPP if it is
+ * not of /dev/guestmem.
  */
 GUESTMEM_API int guestmem_fd(const struct guestmem *g);
 
@@ -186,6 +417,10 @@ GUESTMEM_API int guestmem_eventfd(struct guestmem *g, int fd, uint32_t events);
  * GUESTMEM_REGION_STALE and still has the old ones. Counts against RLIMIT_MEMLOCK
  * unless the caller has CAP_IPC_LOCK.
  *
+ * In a guest of guestmem_create(), nothing is pinned: the region is a second mapping
+ * of the same memory, which must be a shared one (private memory can only be in one
+ * place: EOPNOTSUPP).
+ *
  * EEXIST overlaps a region; ENOMEM memory or memlock limit; EFAULT not accessible
  * (or read-only and @flags does not say so); EOPNOTSUPP memory that cannot be
  * pinned; EACCES no right; EINVAL, EOVERFLOW, ENOSPC, EHWPOISON. Nothing is pinned,
@@ -193,6 +428,27 @@ GUESTMEM_API int guestmem_eventfd(struct guestmem *g, int fd, uint32_t events);
  */
 GUESTMEM_API int guestmem_add_user(struct guestmem *g, uint64_t gpa, uint64_t len,
 				   void *addr, uint32_t flags, uint32_t *id);
+
+/* Flags of guestmem_add_anon(), with GUESTMEM_REGION_READONLY. */
+#define GUESTMEM_ANON_PRIVATE	(1U << 16)	/* no file: cheaper faults, THP, not shared */
+#define GUESTMEM_ANON_HUGETLB	(1U << 17)	/* huge pages of the default size */
+
+/**
+ * guestmem_add_anon - new memory, all zero
+ * @g: a handle of guestmem_create()
+ * @gpa: first address of the region; page-aligned
+ * @len: multiple of the page size; of the huge page size with HUGETLB, as @gpa
+ * @flags: GUESTMEM_REGION_READONLY, GUESTMEM_ANON_*, or 0
+ * @id: [out] the region's number; may be NULL
+ *
+ * A memfd that cannot be resized, which guestmem_backing() gives; or with PRIVATE
+ * memory that only this process and its children (by copy) have. Memory is taken when
+ * it is touched; huge pages are reserved now.
+ *
+ * As guestmem_add_user(). Undone by guestmem_remove() or guestmem_revoke().
+ */
+GUESTMEM_API int guestmem_add_anon(struct guestmem *g, uint64_t gpa, uint64_t len,
+				   uint32_t flags, uint32_t *id);
 
 /**
  * guestmem_add_file - pin a piece of a file and put it into the guest
@@ -206,8 +462,9 @@ GUESTMEM_API int guestmem_add_user(struct guestmem *g, uint64_t gpa, uint64_t le
  * @id: [out] the region's number; may be NULL
  *
  * As guestmem_add_user(). EBADF no such descriptor; EACCES the file is not open
- * for what is needed; EINVAL the file is too short; EOPNOTSUPP another kind of
- * file.
+ * for what is needed, or is sealed against it; EINVAL the file is too short;
+ * EOPNOTSUPP another kind of file. In a guest of guestmem_create(), any file that can
+ * be mapped will do.
  */
 GUESTMEM_API int guestmem_add_file(struct guestmem *g, uint64_t gpa, uint64_t len,
 				   int fd, uint64_t offset, uint32_t flags,
@@ -249,10 +506,99 @@ GUESTMEM_API int guestmem_revoke(struct guestmem *g, uint32_t id,
  *	failure
  * @n: [out] regions in it
  *
- * One consistent snapshot, which may be old when it is looked at. ENOMEM.
+ * One consistent snapshot, which may be old when it is looked at. ENOMEM; EOPNOTSUPP
+ * a guest of guestmem_from_ops(), which knows no regions.
  */
 GUESTMEM_API int guestmem_regions(struct guestmem *g,
 				  struct guestmem_region **regions, size_t *n);
+
+/*
+ * These make no system call: they read a table that the kernel shares (if that
+ * cannot be, they ask it), or the library's own. What they tell is a hint, which may be
+ * old when it is looked at: guestmem_hold() keeps it. A guest of guestmem_from_ops()
+ * is one region with the number 0.
+ */
+
+/**
+ * guestmem_find - the region that has an address
+ * @g: the handle
+ * @gpa: the address
+ * @region: [out] its GPAs, number, flags and generation. The address in the region is
+ *	@gpa - @region->gpa
+ *
+ * ENXIO a hole.
+ */
+GUESTMEM_API int guestmem_find(struct guestmem *g, uint64_t gpa,
+			       struct guestmem_table_entry *region);
+
+/**
+ * guestmem_ptr - where a range is in this process
+ * @g: the handle
+ * @gpa: first address; any alignment
+ * @len: bytes, all in one region
+ *
+ * The cheapest look-up. What may be done with the pointer, and for how long, is said at
+ * the slices. NULL with ENXIO if there is a hole, or more than one region
+ * (guestmem_slice() spans them), EOPNOTSUPP if it is not mapped in this process.
+ */
+GUESTMEM_INLINE void *guestmem_ptr(struct guestmem *g, uint64_t gpa, size_t len);
+
+/**
+ * guestmem_next - the region that has an address, or else the first one above
+ * @g: the handle
+ * @gpa: the address
+ * @region: [out] as guestmem_find()
+ *
+ * To see all: start with 0 and go on with @region->gpa + @region->len, until that is 0
+ * or this fails. ENXIO no region at @gpa or above.
+ */
+GUESTMEM_API int guestmem_next(struct guestmem *g, uint64_t gpa,
+			       struct guestmem_table_entry *region);
+
+/**
+ * guestmem_last - the last address of the highest region
+ * @g: the handle
+ * @last: [out] the address
+ *
+ * ENXIO there is no region.
+ */
+GUESTMEM_API int guestmem_last(struct guestmem *g, uint64_t *last);
+
+/**
+ * guestmem_check - is there memory in all of a range?
+ * @g: the handle
+ * @gpa: first address
+ * @len: bytes; 0 is always fine
+ * @prot: PROT_READ, PROT_WRITE or both: with what access
+ *
+ * Regions that are adjacent make one range. ENXIO a hole, EACCES read-only region or
+ * missing right: guestmem_last_error() has the first such address.
+ */
+GUESTMEM_API int guestmem_check(struct guestmem *g, uint64_t gpa, uint64_t len, int prot);
+
+/**
+ * guestmem_generation - a number that grows with each change of the regions
+ * @g: the handle
+ *
+ * As long as it is the same, everything that was told is still true. 0 if it cannot be
+ * told without a system call, or is not known.
+ */
+GUESTMEM_API uint64_t guestmem_generation(struct guestmem *g);
+
+/**
+ * guestmem_backing - the file that memory is of, to hand to another process
+ * @g: the handle
+ * @gpa: the address
+ * @fd: [out] the file; it belongs to the handle, and is valid until the region is
+ *	removed
+ * @offset: [out] where @gpa is in it
+ * @len: [out] bytes there are from there to the region's end
+ *
+ * Of /dev/guestmem, that is the guest's own descriptor, and the offset is the GPA.
+ * ENXIO a hole; EOPNOTSUPP private memory.
+ */
+GUESTMEM_API int guestmem_backing(struct guestmem *g, uint64_t gpa, int *fd,
+				  uint64_t *offset, uint64_t *len);
 
 /* -------- Translation and DMA locks ------------------------------------- */
 
@@ -347,6 +693,58 @@ GUESTMEM_API int guestmem_lock_pages(struct guestmem *g, const uint64_t *gpas,
  */
 GUESTMEM_API int guestmem_unlock(struct guestmem *g, uint32_t handle);
 
+/**
+ * struct guestmem_hold - a region that is kept, and where the range is
+ * @slice: the range, in this process
+ * @region: the library's own
+ * @space: likewise
+ * @handle: likewise
+ */
+struct guestmem_hold {
+	struct iovec slice;
+	void *region;
+	void *space;
+	uint32_t handle;
+};
+
+/**
+ * guestmem_hold - keep a range for as long as it is used
+ * @g: the handle
+ * @gpa: first address; any alignment
+ * @len: bytes, not 0, all in one region
+ * @hold: [out] for guestmem_release(); @hold->slice is the range
+ *
+ * The cheap lock: of a guest of guestmem_create(), two atomic instructions and no
+ * system call. Until guestmem_release(), the region cannot be removed (EBUSY).
+ * guestmem_revoke() takes it out all the same, and then waits; @hold->slice faults then.
+ * Of /dev/guestmem, it is a DMA lock of both directions, or of the one there is a right
+ * for; of guestmem_from_ops(), its lock.
+ *
+ * ENXIO a hole, or more than one region; EACCES, ENOSPC, EINVAL, EOVERFLOW as
+ * guestmem_lock(). Undone by guestmem_release(), in any thread.
+ */
+GUESTMEM_API int guestmem_hold(struct guestmem *g, uint64_t gpa, size_t len,
+			       struct guestmem_hold *hold);
+
+/**
+ * guestmem_release - undo guestmem_hold()
+ * @hold: from guestmem_hold(); it is emptied, and an empty one does nothing
+ */
+GUESTMEM_API void guestmem_release(struct guestmem_hold *hold);
+
+/**
+ * guestmem_iova - the I/O address of a range, for devices without an IOMMU
+ * @g: the handle of a guest of guestmem_from_ops() with GUESTMEM_OPS_IOVA
+ * @gpa: first address
+ * @len: bytes, all of which are checked to be in the guest
+ * @iova: [out] the address
+ *
+ * ENXIO not in the guest; EOPNOTSUPP no such addresses are known (guestmem_lock() with
+ * GUESTMEM_EXTENT_HPA tells those of /dev/guestmem).
+ */
+GUESTMEM_API int guestmem_iova(struct guestmem *g, uint64_t gpa, uint64_t len,
+			       uint64_t *iova);
+
 /* -------- Access -------------------------------------------------------- */
 
 /*
@@ -354,11 +752,13 @@ GUESTMEM_API int guestmem_unlock(struct guestmem *g, uint32_t handle);
  * with a hardware error (EHWPOISON) or, when it writes, a read-only region (EACCES)
  * fails; the bytes before it are done, guestmem_last_done() tells how many, and
  * guestmem_last_error() has the address. EACCES also if the file lacks the right,
- * EFAULT if @buf is not accessible. Concurrent accesses of the same bytes are not
- * ordered; only guestmem_atomic() and guestmem_cmpxchg() are atomic.
+ * EFAULT if @buf is not accessible, or if the memory of a region is gone (its file was
+ * cut, or there was no huge page to be had). Concurrent accesses of the same bytes are
+ * not ordered; accesses of 1, 2, 4 or 8 bytes that are aligned are one instruction, and
+ * the functions with an order, guestmem_atomic() and guestmem_cmpxchg() are atomic.
  *
- * read and write reach GPAs below 2^63 - 1, the kernel's limit for file offsets:
- * EOPNOTSUPP above. The others reach all.
+ * Where it takes a system call, reading and writing of /dev/guestmem reaches GPAs below
+ * 2^63 - 1, the kernel's limit for file offsets: EOPNOTSUPP above.
  */
 
 /**
@@ -368,8 +768,8 @@ GUESTMEM_API int guestmem_unlock(struct guestmem *g, uint32_t handle);
  * @buf: [out] what was read; on an error, only the bytes done are written
  * @len: bytes
  */
-GUESTMEM_API int guestmem_read(struct guestmem *g, uint64_t gpa, void *buf,
-			       size_t len);
+GUESTMEM_INLINE int guestmem_read(struct guestmem *g, uint64_t gpa, void *buf,
+				  size_t len);
 
 /**
  * guestmem_write - copy into the guest: all, or an error
@@ -378,8 +778,38 @@ GUESTMEM_API int guestmem_read(struct guestmem *g, uint64_t gpa, void *buf,
  * @buf: what to write
  * @len: bytes
  */
-GUESTMEM_API int guestmem_write(struct guestmem *g, uint64_t gpa, const void *buf,
-				size_t len);
+GUESTMEM_INLINE int guestmem_write(struct guestmem *g, uint64_t gpa, const void *buf,
+				   size_t len);
+
+/*
+ * Objects: guestmem_read8(), 16, 32 and 64, and guestmem_write8() to 64, are one
+ * instruction each, of any alignment; if it is natural, they are atomic (relaxed). With
+ * le or be before the width (guestmem_read_le16()), the value is of that byte order in
+ * the guest. They are never left out, put together or done twice, as a device's
+ * registers ask for, unless they fault. Objects of other sizes are for guestmem_read()
+ * and guestmem_write().
+ */
+GUESTMEM_INLINE int guestmem_read8(struct guestmem *g, uint64_t gpa, uint8_t *value);
+GUESTMEM_INLINE int guestmem_read16(struct guestmem *g, uint64_t gpa, uint16_t *value);
+GUESTMEM_INLINE int guestmem_read32(struct guestmem *g, uint64_t gpa, uint32_t *value);
+GUESTMEM_INLINE int guestmem_read64(struct guestmem *g, uint64_t gpa, uint64_t *value);
+GUESTMEM_INLINE int guestmem_write8(struct guestmem *g, uint64_t gpa, uint8_t value);
+GUESTMEM_INLINE int guestmem_write16(struct guestmem *g, uint64_t gpa, uint16_t value);
+GUESTMEM_INLINE int guestmem_write32(struct guestmem *g, uint64_t gpa, uint32_t value);
+GUESTMEM_INLINE int guestmem_write64(struct guestmem *g, uint64_t gpa, uint64_t value);
+
+GUESTMEM_INLINE int guestmem_read_le16(struct guestmem *g, uint64_t gpa, uint16_t *value);
+GUESTMEM_INLINE int guestmem_read_le32(struct guestmem *g, uint64_t gpa, uint32_t *value);
+GUESTMEM_INLINE int guestmem_read_le64(struct guestmem *g, uint64_t gpa, uint64_t *value);
+GUESTMEM_INLINE int guestmem_read_be16(struct guestmem *g, uint64_t gpa, uint16_t *value);
+GUESTMEM_INLINE int guestmem_read_be32(struct guestmem *g, uint64_t gpa, uint32_t *value);
+GUESTMEM_INLINE int guestmem_read_be64(struct guestmem *g, uint64_t gpa, uint64_t *value);
+GUESTMEM_INLINE int guestmem_write_le16(struct guestmem *g, uint64_t gpa, uint16_t value);
+GUESTMEM_INLINE int guestmem_write_le32(struct guestmem *g, uint64_t gpa, uint32_t value);
+GUESTMEM_INLINE int guestmem_write_le64(struct guestmem *g, uint64_t gpa, uint64_t value);
+GUESTMEM_INLINE int guestmem_write_be16(struct guestmem *g, uint64_t gpa, uint16_t value);
+GUESTMEM_INLINE int guestmem_write_be32(struct guestmem *g, uint64_t gpa, uint32_t value);
+GUESTMEM_INLINE int guestmem_write_be64(struct guestmem *g, uint64_t gpa, uint64_t value);
 
 /**
  * guestmem_read_some - copy out of the guest, up to the first hole
@@ -406,6 +836,83 @@ GUESTMEM_API ssize_t guestmem_read_some(struct guestmem *g, uint64_t gpa, void *
  */
 GUESTMEM_API ssize_t guestmem_write_some(struct guestmem *g, uint64_t gpa,
 					 const void *buf, size_t len);
+
+/**
+ * guestmem_read_from - read from a file into the guest: all, or an error
+ * @g: the handle; needs GUESTMEM_RIGHT_WRITE
+ * @gpa: first address; any alignment
+ * @fd: what to read from, as read(2); not O_DIRECT with /dev/guestmem
+ * @offset: where in the file, and moved on by what was read; NULL for, and moving,
+ *	the file's own position
+ * @len: bytes
+ *
+ * Straight into the memory, without a buffer between. ENODATA the file ended before;
+ * what else read(2) gives. Bytes that a failed read(2) has changed count as written, for
+ * the dirty pages, and not as done.
+ */
+GUESTMEM_API int guestmem_read_from(struct guestmem *g, uint64_t gpa, int fd,
+				    uint64_t *offset, size_t len);
+
+/**
+ * guestmem_write_to - write from the guest to a file: all, or an error
+ * @g: the handle; needs GUESTMEM_RIGHT_READ
+ * @gpa: first address; any alignment
+ * @fd: what to write to, as write(2)
+ * @offset: as guestmem_read_from()
+ * @len: bytes
+ */
+GUESTMEM_API int guestmem_write_to(struct guestmem *g, uint64_t gpa, int fd,
+				   uint64_t *offset, size_t len);
+
+/**
+ * guestmem_read_from_some - read from a file into the guest, up to the first hole
+ * @g: the handle; needs GUESTMEM_RIGHT_WRITE
+ * @gpa: first address; any alignment
+ * @fd: what to read from
+ * @offset: as guestmem_read_from()
+ * @len: bytes; at most SSIZE_MAX are read
+ *
+ * One read(2): returns what it gave, which may be less than @len for its own reasons;
+ * 0 at the end of the file. The negative errno value if nothing was read.
+ */
+GUESTMEM_API ssize_t guestmem_read_from_some(struct guestmem *g, uint64_t gpa, int fd,
+					     uint64_t *offset, size_t len);
+
+/**
+ * guestmem_write_to_some - write from the guest to a file, up to the first hole
+ * @g: the handle; needs GUESTMEM_RIGHT_READ
+ * @gpa: first address; any alignment
+ * @fd: what to write to
+ * @offset: as guestmem_read_from()
+ * @len: bytes; at most SSIZE_MAX are written
+ *
+ * One write(2), as guestmem_read_from_some().
+ */
+GUESTMEM_API ssize_t guestmem_write_to_some(struct guestmem *g, uint64_t gpa, int fd,
+					    uint64_t *offset, size_t len);
+
+/**
+ * guestmem_is_zero - is all of a range zero?
+ * @g: the handle; needs GUESTMEM_RIGHT_READ
+ * @gpa: first address; any alignment
+ * @len: bytes
+ *
+ * Returns 1 if it is (or @len is 0), 0 if not.
+ */
+GUESTMEM_API int guestmem_is_zero(struct guestmem *g, uint64_t gpa, uint64_t len);
+
+/**
+ * guestmem_compare - compare a range with a buffer
+ * @g: the handle; needs GUESTMEM_RIGHT_READ
+ * @gpa: first address; any alignment
+ * @buf: what it may be the same as
+ * @len: bytes
+ * @same: [out] bytes from the start that are the same: @len if all are
+ *
+ * Each byte is read once, and all of them not at one time.
+ */
+GUESTMEM_API int guestmem_compare(struct guestmem *g, uint64_t gpa, const void *buf,
+				  size_t len, size_t *same);
 
 /**
  * guestmem_fill - set each byte of a range
@@ -465,6 +972,395 @@ GUESTMEM_API int guestmem_cmpxchg(struct guestmem *g, uint64_t gpa, void *expect
 GUESTMEM_API int guestmem_atomic(struct guestmem *g, uint64_t gpa, uint32_t op,
 				 const void *operand, void *old, size_t width);
 
+/**
+ * guestmem_load - read a value, atomically
+ * @g: the handle; needs GUESTMEM_RIGHT_READ
+ * @gpa: address; a multiple of @width
+ * @value: [out] @width bytes as they are in memory
+ * @width: 1, 2, 4 or 8
+ * @order: __ATOMIC_RELAXED, __ATOMIC_ACQUIRE or __ATOMIC_SEQ_CST
+ *
+ * EINVAL no such width or order, or misaligned.
+ */
+GUESTMEM_API int guestmem_load(struct guestmem *g, uint64_t gpa, void *value, size_t width,
+			       int order);
+
+/**
+ * guestmem_store - write a value, atomically
+ * @g: the handle; needs GUESTMEM_RIGHT_WRITE
+ * @gpa: address; a multiple of @width
+ * @value: @width bytes as they are in memory
+ * @width: 1, 2, 4 or 8
+ * @order: __ATOMIC_RELAXED, __ATOMIC_RELEASE or __ATOMIC_SEQ_CST. A device's doorbell
+ *	is one of SEQ_CST: what was written before it is seen before it, and no read
+ *	comes before it
+ *
+ * EINVAL no such width or order, or misaligned.
+ */
+GUESTMEM_API int guestmem_store(struct guestmem *g, uint64_t gpa, const void *value,
+				size_t width, int order);
+
+/* -------- Slices -------------------------------------------------------- */
+
+/*
+ * A slice is a struct iovec: where a range of the guest is in this process, for
+ * readv(2), writev(2), io_uring or plain loads and stores. It is not checked any more:
+ * a program that touches one whose region has been removed, or a page that is not
+ * there, gets SIGBUS or SIGSEGV. Between a guestmem_generation() before it was taken and
+ * the same one after it was used, or under a guestmem_hold(), it was good. What is
+ * written through it is not seen as dirty: say it by guestmem_dirty_mark().
+ *
+ * Regions that are adjacent make one slice.
+ */
+
+/**
+ * guestmem_slice - one range, in one piece
+ * @g: the handle
+ * @gpa: first address; any alignment
+ * @len: bytes
+ * @prot: PROT_READ, PROT_WRITE or both: what will be done with it
+ * @slice: [out] where it is
+ *
+ * ENXIO a hole, EACCES read-only: guestmem_last_error() has the first such address;
+ * EOPNOTSUPP it is not mapped in this process.
+ */
+GUESTMEM_API int guestmem_slice(struct guestmem *g, uint64_t gpa, size_t len, int prot,
+				struct iovec *slice);
+
+/**
+ * guestmem_slices - the slices of many ranges, in turn
+ * @g: the handle
+ * @ranges: array
+ * @nranges: ranges in it
+ * @prot: as guestmem_slice()
+ * @slices: [out] array
+ * @n: its capacity; [out] slices written
+ *
+ * A range whose slice follows that of the one before is put to it. EMSGSIZE the array
+ * is too small: *@n is the capacity that is needed; else as guestmem_slice(), with *@n 0.
+ */
+GUESTMEM_API int guestmem_slices(struct guestmem *g, const struct guestmem_range *ranges,
+				 size_t nranges, int prot, struct iovec *slices, size_t *n);
+
+/**
+ * struct guestmem_iter - how far a walk over a range has come
+ * @gpa: where the next slice starts
+ * @len: bytes that are left
+ * @prot: as guestmem_slice()
+ */
+struct guestmem_iter {
+	uint64_t gpa;
+	uint64_t len;
+	int prot;
+};
+
+/**
+ * guestmem_iter_next - the next slice of a range: what is there up to a hole
+ * @g: the handle
+ * @iter: filled in by the caller at first; moved on
+ * @slice: [out] the slice
+ *
+ * Returns 1, or 0 at the end. ENXIO, EACCES @iter->gpa is what is not there: go on
+ * behind it (see guestmem_next()), or end.
+ */
+GUESTMEM_API int guestmem_iter_next(struct guestmem *g, struct guestmem_iter *iter,
+				    struct iovec *slice);
+
+/**
+ * guestmem_subslice - a part of a slice
+ * @slice: the slice
+ * @offset: first byte
+ * @len: bytes
+ * @part: [out] the part; may be @slice
+ *
+ * EOVERFLOW it is not all in @slice.
+ */
+GUESTMEM_API int guestmem_subslice(const struct iovec *slice, size_t offset, size_t len,
+				   struct iovec *part);
+
+/**
+ * guestmem_slice_copy - copy from slice to slice
+ * @dst: where to; may overlap @src
+ * @src: where from
+ *
+ * Copies as much as the shorter one has, and returns how much that was. It recovers
+ * from faults, as all accesses of the library: EFAULT one of the two is not accessible
+ * any more; guestmem_last_done() bytes before it are done, unless they overlap.
+ */
+GUESTMEM_API ssize_t guestmem_slice_copy(const struct iovec *dst, const struct iovec *src);
+
+/* -------- Lists of pages ------------------------------------------------ */
+
+#define GUESTMEM_PAGED_SIZE	4096	/* of the pages that are numbered */
+
+/**
+ * struct guestmem_paged - a buffer of guest pages that need not be adjacent
+ * @gpns: numbers of guest pages: GPA / GUESTMEM_PAGED_SIZE; the caller's
+ * @npages: how many; just those that the buffer touches
+ * @offset: where in the first page it starts
+ * @len: bytes
+ */
+struct guestmem_paged {
+	const uint64_t *gpns;
+	size_t npages;
+	size_t offset;
+	size_t len;
+};
+
+/**
+ * guestmem_paged_init - name a buffer of pages
+ * @paged: [out] the buffer
+ * @gpns: numbers of guest pages; must stay as long as @paged is used
+ * @npages: how many
+ * @offset: where it starts, from the start of the first page on
+ * @len: bytes
+ *
+ * EOVERFLOW it does not lie in the pages; EINVAL a page number of 2^52 or more among
+ * those it touches.
+ */
+GUESTMEM_API int guestmem_paged_init(struct guestmem_paged *paged, const uint64_t *gpns,
+				     size_t npages, size_t offset, size_t len);
+
+/**
+ * guestmem_paged_sub - a part of the buffer; to split one, take two
+ * @paged: the buffer
+ * @offset: first byte of it
+ * @len: bytes
+ * @part: [out] the part; may be @paged
+ *
+ * EOVERFLOW it is not all in @paged.
+ */
+GUESTMEM_API int guestmem_paged_sub(const struct guestmem_paged *paged, size_t offset,
+				    size_t len, struct guestmem_paged *part);
+
+/**
+ * guestmem_paged_next - take the first range of adjacent pages from a buffer
+ * @paged: the buffer; what is taken is taken from its start
+ * @range: [out] the range
+ *
+ * Returns 1, or 0 when the buffer is empty.
+ */
+GUESTMEM_API int guestmem_paged_next(struct guestmem_paged *paged,
+				     struct guestmem_range *range);
+
+/**
+ * guestmem_paged_read - copy out of the buffer: all, or an error
+ * @g: the handle
+ * @paged: the buffer
+ * @buf: [out] @paged->len bytes
+ */
+GUESTMEM_API int guestmem_paged_read(struct guestmem *g, const struct guestmem_paged *paged,
+				     void *buf);
+
+/**
+ * guestmem_paged_write - copy into the buffer: all, or an error
+ * @g: the handle
+ * @paged: the buffer
+ * @buf: @paged->len bytes
+ */
+GUESTMEM_API int guestmem_paged_write(struct guestmem *g, const struct guestmem_paged *paged,
+				      const void *buf);
+
+/**
+ * guestmem_paged_fill - set each byte of the buffer
+ * @g: the handle
+ * @paged: the buffer
+ * @value: for each byte
+ */
+GUESTMEM_API int guestmem_paged_fill(struct guestmem *g, const struct guestmem_paged *paged,
+				     uint8_t value);
+
+/**
+ * guestmem_paged_lock - guestmem_lock_pages() of the buffer's pages
+ * @g: the handle
+ * @paged: the buffer
+ * @direction: GUESTMEM_DMA_*
+ * @handle: [out] for guestmem_unlock()
+ */
+GUESTMEM_API int guestmem_paged_lock(struct guestmem *g, const struct guestmem_paged *paged,
+				     uint32_t direction, uint32_t *handle);
+
+/* -------- Dirty pages --------------------------------------------------- */
+
+/*
+ * What the library writes, by any of its functions and in any thread of this process,
+ * can be noted in a bitmap. What others write (the guest, devices, programs through
+ * slices) cannot: see guestmem_dirty_mark(). A bit is set after what was written, also
+ * by a write that failed, for what it may have changed. To copy a guest that runs: take
+ * the bits, then copy, until there are few; stop who writes; take and copy once more.
+ */
+
+/**
+ * guestmem_dirty_start - begin to note what is written, with nothing noted
+ * @g: the handle; all handles of the guest share the bitmap
+ * @granule: bytes that a bit stands for: a power of two, from 64 to 2^30
+ *
+ * Writes that begin when it has returned are noted. The bitmap takes len / granule / 8
+ * bytes of memory where bits are set.
+ *
+ * EBUSY it has been started; EOPNOTSUPP the kernel has no membarrier(2), or the guest
+ * no window; ENOMEM. Undone by guestmem_dirty_stop().
+ */
+GUESTMEM_API int guestmem_dirty_start(struct guestmem *g, uint64_t granule);
+
+/**
+ * guestmem_dirty_stop - note no more, and forget
+ * @g: the handle
+ *
+ * ENOENT it was not started.
+ */
+GUESTMEM_API int guestmem_dirty_stop(struct guestmem *g);
+
+/**
+ * guestmem_dirty_mark - note that a range was written by other means
+ * @g: the handle
+ * @gpa: first address
+ * @len: bytes; what is not in the guest is left out
+ *
+ * After it was written. Does nothing while nothing is noted.
+ */
+GUESTMEM_API void guestmem_dirty_mark(struct guestmem *g, uint64_t gpa, uint64_t len);
+
+/**
+ * guestmem_dirty_peek - what was written
+ * @g: the handle
+ * @gpa: first address; any alignment
+ * @len: bytes
+ * @bitmap: [out] bit 0 of the first word is the granule that has @gpa
+ * @nwords: words there are; as many as the bits take
+ *
+ * Returns how many bits are set. EMSGSIZE @nwords is too small: guestmem_last_error()
+ * has what is needed; ENOENT not started; ENXIO not all in the window.
+ */
+GUESTMEM_API ssize_t guestmem_dirty_peek(struct guestmem *g, uint64_t gpa, uint64_t len,
+					 uint64_t *bitmap, size_t nwords);
+
+/**
+ * guestmem_dirty_take - what was written, to start anew
+ * @g: the handle
+ * @gpa: first address; any alignment
+ * @len: bytes; if it does not end where a granule does, all of the granule is taken
+ * @bitmap: [out] as guestmem_dirty_peek()
+ * @nwords: as guestmem_dirty_peek()
+ *
+ * As guestmem_dirty_peek(), and the bits are cleared. What is read when it has returned
+ * is as new as the bits, or newer and noted again. Each bit is given to one caller.
+ */
+GUESTMEM_API ssize_t guestmem_dirty_take(struct guestmem *g, uint64_t gpa, uint64_t len,
+					 uint64_t *bitmap, size_t nwords);
+
+/* -------- Housekeeping -------------------------------------------------- */
+
+/*
+ * Of memory that is mapped in this process, without holes (ENXIO), in whole pages
+ * (EINVAL) where pages are what it is about. Memory of /dev/guestmem is pinned, and not
+ * this process's to manage: EOPNOTSUPP, but for guestmem_flush(). What madvise(2),
+ * mlock2(2), msync(2) and mbind(2) give is given too. Semantics as crosvm's
+ * MemoryMapping.
+ */
+
+/**
+ * guestmem_msync - write what was changed back to the file, and wait
+ * @g: the handle
+ * @gpa: first address
+ * @len: bytes
+ */
+GUESTMEM_API int guestmem_msync(struct guestmem *g, uint64_t gpa, uint64_t len);
+
+/**
+ * guestmem_prefetch - begin to bring pages in (MADV_WILLNEED)
+ * @g: the handle
+ * @gpa: first address
+ * @len: bytes
+ */
+GUESTMEM_API int guestmem_prefetch(struct guestmem *g, uint64_t gpa, uint64_t len);
+
+/**
+ * guestmem_drop - let go of pages (MADV_DONTNEED)
+ * @g: the handle
+ * @gpa: first address
+ * @len: bytes
+ *
+ * Those of a file come back from it; private ones are zero then.
+ */
+GUESTMEM_API int guestmem_drop(struct guestmem *g, uint64_t gpa, uint64_t len);
+
+/**
+ * guestmem_discard - free pages: all who map them read zeros
+ * @g: the handle; needs GUESTMEM_RIGHT_WRITE
+ * @gpa: first address
+ * @len: bytes
+ *
+ * A hole is made in the file (MADV_REMOVE); private pages are dropped.
+ */
+GUESTMEM_API int guestmem_discard(struct guestmem *g, uint64_t gpa, uint64_t len);
+
+#define GUESTMEM_MLOCK_ONFAULT	(1U << 0)	/* each page when it is touched */
+
+/**
+ * guestmem_mlock - keep pages from being swapped out
+ * @g: the handle
+ * @gpa: first address
+ * @len: bytes
+ * @flags: GUESTMEM_MLOCK_ONFAULT, or 0 to bring them in now
+ *
+ * Calls do not nest: one guestmem_munlock() undoes all.
+ */
+GUESTMEM_API int guestmem_mlock(struct guestmem *g, uint64_t gpa, uint64_t len,
+				uint32_t flags);
+
+/**
+ * guestmem_mlock_all - guestmem_mlock() of each region there is
+ * @g: the handle
+ * @flags: as guestmem_mlock()
+ *
+ * Ends at the first region that fails; those before stay locked.
+ */
+GUESTMEM_API int guestmem_mlock_all(struct guestmem *g, uint32_t flags);
+
+/**
+ * guestmem_munlock - undo guestmem_mlock()
+ * @g: the handle
+ * @gpa: first address
+ * @len: bytes
+ */
+GUESTMEM_API int guestmem_munlock(struct guestmem *g, uint64_t gpa, uint64_t len);
+
+/**
+ * guestmem_huge - use huge pages, or do not
+ * @g: the handle
+ * @gpa: first address
+ * @len: bytes
+ * @on: MADV_HUGEPAGE if it is not 0, MADV_NOHUGEPAGE if it is
+ */
+GUESTMEM_API int guestmem_huge(struct guestmem *g, uint64_t gpa, uint64_t len, int on);
+
+/**
+ * guestmem_numa - from which NUMA nodes pages are taken
+ * @g: the handle
+ * @gpa: first address
+ * @len: bytes
+ * @mode: MPOL_*, as mbind(2)
+ * @nodes: bit n of word n / 64 is node n; NULL with MPOL_DEFAULT
+ * @nnodes: bits in @nodes
+ *
+ * Pages that are there stay where they are.
+ */
+GUESTMEM_API int guestmem_numa(struct guestmem *g, uint64_t gpa, uint64_t len, int mode,
+			       const uint64_t *nodes, unsigned int nnodes);
+
+/**
+ * guestmem_flush - write back and drop the CPU caches' lines of a range
+ * @g: the handle; needs GUESTMEM_RIGHT_READ
+ * @gpa: first address; any alignment
+ * @len: bytes
+ *
+ * For devices that do not snoop. Every line that the range touches (x86 CLFLUSH, arm64
+ * DC CIVAC), and a barrier after the last one. Recovers from faults: EFAULT, with
+ * guestmem_last_done() bytes done.
+ */
+GUESTMEM_API int guestmem_flush(struct guestmem *g, uint64_t gpa, uint64_t len);
+
 /* -------- Mappings ------------------------------------------------------ */
 
 /**
@@ -493,6 +1389,8 @@ GUESTMEM_API void *guestmem_map(struct guestmem *g, uint64_t gpa, size_t len,
  * Needs no handle. EINVAL @len is 0, or the two cannot be of a mapping.
  */
 GUESTMEM_API int guestmem_unmap(void *ptr, size_t len);
+
+#include <guestmem-inline.h>
 
 #ifdef __cplusplus
 #ifdef __GNUC__

@@ -23,31 +23,78 @@ static _Thread_local char text[512];
 static const char * const op_text[NR_OPS] = {
 	[OP_OPEN]	= ("cannot open " GUESTMEM_DEVICE),
 	[OP_FROM_FD]	= "cannot use the descriptor",
+	[OP_CREATE]	= "cannot create the guest",
+	[OP_FROM_OPS]	= "cannot make a guest of the callbacks",
+	[OP_SUBRANGE]	= "cannot make the subrange",
+	[OP_FAULTS]	= "cannot decide about faults",
+	[OP_SYNCHRONIZE] = "cannot synchronize",
 	[OP_FD]		= "cannot tell the descriptor",
 	[OP_INFO]	= "cannot get information",
 	[OP_EVENTFD]	= "cannot register the eventfd",
 	[OP_ADD_USER]	= "cannot add the region",
 	[OP_ADD_FILE]	= "cannot add the region",
+	[OP_ADD_ANON]	= "cannot add the region",
 	[OP_REMOVE]	= "cannot remove the region",
 	[OP_REVOKE]	= "cannot revoke the region",
 	[OP_REGIONS]	= "cannot list the regions",
+	[OP_FIND]	= "cannot find the region",
+	[OP_CHECK]	= "the range cannot be used",
+	[OP_BACKING]	= "cannot tell the file",
+	[OP_POINT]	= "cannot point to it",
+	[OP_SLICE]	= "cannot make the slice",
+	[OP_SUBSLICE]	= "cannot use the slice",
 	[OP_TRANSLATE]	= "cannot translate",
 	[OP_LOCK]	= "cannot lock",
 	[OP_LOCK_PAGES]	= "cannot lock the pages",
 	[OP_UNLOCK]	= "cannot unlock",
+	[OP_HOLD]	= "cannot hold the range",
+	[OP_IOVA]	= "cannot tell the I/O address",
 	[OP_READ]	= "cannot read",
 	[OP_WRITE]	= "cannot write",
 	[OP_FILL]	= "cannot fill",
 	[OP_COPY]	= "cannot copy",
+	[OP_COMPARE]	= "cannot compare",
+	[OP_READ_FROM]	= "cannot read from the file",
+	[OP_WRITE_TO]	= "cannot write to the file",
+	[OP_LOAD]	= "cannot load",
+	[OP_STORE]	= "cannot store",
 	[OP_CMPXCHG]	= "cannot compare and exchange",
 	[OP_ATOMIC]	= "cannot do the atomic operation",
+	[OP_PAGED]	= "cannot use the buffer of pages",
+	[OP_DIRTY_START] = "cannot note what is written",
+	[OP_DIRTY_STOP]	= "cannot stop noting what is written",
+	[OP_DIRTY]	= "cannot tell what was written",
+	[OP_MSYNC]	= "cannot write back",
+	[OP_PREFETCH]	= "cannot prefetch",
+	[OP_DROP]	= "cannot drop the pages",
+	[OP_DISCARD]	= "cannot discard the pages",
+	[OP_MLOCK]	= "cannot lock the pages into memory",
+	[OP_MUNLOCK]	= "cannot unlock the pages",
+	[OP_HUGE]	= "cannot say which pages to use",
+	[OP_NUMA]	= "cannot bind to the nodes",
+	[OP_FLUSH]	= "cannot flush",
 	[OP_MAP]	= "cannot map",
 	[OP_UNMAP]	= "cannot unmap",
 };
 
+/* Read and written without a lock: see guestmem_set_log(). */
+static struct {
+	void (*fn)(void *ctx, int err, const char *text);
+	void *ctx;
+} hook;
+
+void guestmem_set_log(void (*fn)(void *ctx, int err, const char *text), void *ctx)
+{
+	__atomic_store_n(&hook.fn, NULL, __ATOMIC_RELEASE);
+	__atomic_store_n(&hook.ctx, ctx, __ATOMIC_RELEASE);
+	__atomic_store_n(&hook.fn, fn, __ATOMIC_RELEASE);
+}
+
 int fail_done(enum op op, int err, const char *why,
 	      const struct guestmem_error *e, uint64_t done)
 {
+	void (*fn)(void *ctx, int err, const char *text);
+
 	last.err = err;
 	last.op = op;
 	last.why = why;
@@ -56,8 +103,53 @@ int fail_done(enum op op, int err, const char *why,
 		last.e = *e;
 	else
 		memset(&last.e, 0, sizeof(last.e));
+	fn = __atomic_load_n(&hook.fn, __ATOMIC_ACQUIRE);
+	if (fn)
+		fn(__atomic_load_n(&hook.ctx, __ATOMIC_ACQUIRE), err, guestmem_strerror());
 	errno = err;
 	return -err;
+}
+
+/* Figures that are an address of the guest, and not a length or a count. */
+static bool is_gpa(const struct guestmem_error *e)
+{
+	return e->reason == GUESTMEM_REASON_HOLE || e->reason == GUESTMEM_REASON_READONLY ||
+	       e->reason == GUESTMEM_REASON_OVERLAP || e->reason == GUESTMEM_REASON_POISONED ||
+	       e->reason == GUESTMEM_REASON_LOCKED || e->reason == GUESTMEM_REASON_NONE;
+}
+
+int fail_why(const struct guestmem *g, enum op op, int ret, const struct why *why,
+	     uint64_t done)
+{
+	struct guestmem_error e = why->e;
+
+	if (is_gpa(&e) && e.addr >= g->fast.offset)
+		e.addr -= g->fast.offset;
+	return fail_done(op, -ret, why->text, &e, done);
+}
+
+int why_text(struct why *why, int err, const char *text)
+{
+	why->text = text;
+	return -err;
+}
+
+int why_reason(struct why *why, int err, uint32_t reason, uint64_t addr, uint64_t need,
+	       uint64_t limit)
+{
+	why->text = NULL;
+	why->e = (struct guestmem_error){
+		.reason = reason,
+		.addr = addr,
+		.need = need,
+		.limit = limit,
+	};
+	return -err;
+}
+
+const char *last_text(void)
+{
+	return last.why;
 }
 
 int fail(enum op op, int err, const char *why)
@@ -172,7 +264,7 @@ static const char *addr_name(void)
 
 static bool is_add(void)
 {
-	return last.op == OP_ADD_USER || last.op == OP_ADD_FILE;
+	return last.op == OP_ADD_USER || last.op == OP_ADD_FILE || last.op == OP_ADD_ANON;
 }
 
 static void put_limit(struct out *o)

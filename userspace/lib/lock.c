@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR MIT
-/* DMA locks. */
+/* What keeps memory where it is: DMA locks, holds; and I/O addresses. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "internal.h"
 
+/* The handle's addresses for the space's, and back. */
 static int lock(struct guestmem *g, enum op op, struct guestmem_lock *arg,
 		uint32_t *handle, struct guestmem_extent *extents, size_t *n)
 {
-	size_t capacity = n ? *n : 0;
+	size_t capacity = n ? *n : 0, i;
+	struct why why = { 0 };
 	int ret;
 
 	if (n)
 		*n = 0;
-	if (!g || !handle)
-		return fail_null(op, "no guest or no place for the handle was given");
+	if (!handle)
+		return fail_null(op, "no place for the handle was given");
 	if (extents && !n)
 		return fail_null(op, "no number of extents was given");
 	if (!extents && capacity)
@@ -19,12 +24,23 @@ static int lock(struct guestmem *g, enum op op, struct guestmem_lock *arg,
 	arg->size = sizeof(*arg);
 	arg->extents = to_u64(extents);
 	arg->nextents = capacity > UINT32_MAX ? UINT32_MAX : (uint32_t)capacity;
-	ret = do_ioctl(g, op, GUESTMEM_LOCK, arg, &arg->err);
+	ret = g->space->be->lock(g->space, arg, &why);
 	if (n && (ret == 0 || ret == -EMSGSIZE))
 		*n = arg->nextents;
-	if (ret == 0)
-		*handle = arg->handle;
-	return ret;
+	if (ret < 0)
+		return fail_why(g, op, ret, &why, 0);
+	*handle = arg->handle;
+	for (i = 0; extents && g->fast.offset && i < *n; i++)
+		extents[i].gpa -= g->fast.offset;
+	return 0;
+}
+
+/* What the space would not see: that a part may do less. */
+static int check(const struct guestmem *g, enum op op, uint64_t gpa, uint32_t direction)
+{
+	return right_check(g, op, gpa,
+			   (direction & GUESTMEM_DMA_TO_DEVICE ? PROT_READ : 0) |
+			   (direction & GUESTMEM_DMA_FROM_DEVICE ? PROT_WRITE : 0));
 }
 
 int guestmem_lock(struct guestmem *g, uint64_t gpa, uint64_t len, uint32_t direction,
@@ -34,12 +50,22 @@ int guestmem_lock(struct guestmem *g, uint64_t gpa, uint64_t len, uint32_t direc
 	struct guestmem_lock arg = {
 		.flags = flags,
 		.direction = direction,
-		.gpa = gpa,
 		.len = len,
 	};
+	uint64_t abs;
+	int ret;
 
+	ret = handle_range(g, OP_LOCK, gpa, len, &abs);
+	if (!ret)
+		ret = check(g, OP_LOCK, gpa, direction);
+	if (ret < 0) {
+		if (n)
+			*n = 0;
+		return ret;
+	}
 	if (flags & GUESTMEM_LOCK_PAGES)
 		return fail(OP_LOCK, EINVAL, "a list of pages is for guestmem_lock_pages()");
+	arg.gpa = abs;
 	return lock(g, OP_LOCK, &arg, handle, extents, n);
 }
 
@@ -50,11 +76,18 @@ int guestmem_lock_pages(struct guestmem *g, const uint64_t *gpas, size_t npages,
 	struct guestmem_lock arg = {
 		.flags = flags | GUESTMEM_LOCK_PAGES,
 		.direction = direction,
-		.pages = to_u64(gpas),
 	};
+	uint64_t *moved = NULL, abs;
+	size_t i;
+	int ret;
 
-	if (!gpas && npages)
-		return fail_null(OP_LOCK_PAGES, "no pages were given");
+	ret = handle_check(g, OP_LOCK_PAGES);
+	if (ret < 0)
+		goto none;
+	if (!gpas && npages) {
+		ret = fail_null(OP_LOCK_PAGES, "no pages were given");
+		goto none;
+	}
 	if (npages > GUESTMEM_LOCK_MAX_PAGES) {
 		struct guestmem_error e = {
 			.reason = GUESTMEM_REASON_TOO_LONG,
@@ -62,20 +95,97 @@ int guestmem_lock_pages(struct guestmem *g, const uint64_t *gpas, size_t npages,
 			.limit = GUESTMEM_LOCK_MAX_PAGES,
 		};
 
-		return fail_reason(OP_LOCK_PAGES, EINVAL, &e);
+		ret = fail_reason(OP_LOCK_PAGES, EINVAL, &e);
+		goto none;
+	}
+	ret = check(g, OP_LOCK_PAGES, npages ? gpas[0] : 0, direction);
+	for (i = 0; !ret && i < npages; i++)
+		ret = handle_range(g, OP_LOCK_PAGES, gpas[i], 1, &abs);
+	if (ret < 0)
+		goto none;
+	arg.pages = to_u64(gpas);
+	if (g->fast.offset && npages) {
+		moved = malloc(npages * sizeof(*moved));
+		if (!moved) {
+			ret = fail(OP_LOCK_PAGES, ENOMEM, NULL);
+			goto none;
+		}
+		for (i = 0; i < npages; i++)
+			moved[i] = gpas[i] + g->fast.offset;
+		arg.pages = to_u64(moved);
 	}
 	arg.npages = (uint32_t)npages;
-	return lock(g, OP_LOCK_PAGES, &arg, handle, extents, n);
+	ret = lock(g, OP_LOCK_PAGES, &arg, handle, extents, n);
+	free(moved);
+	return ret;
+none:
+	if (n)
+		*n = 0;
+	return ret;
 }
 
 int guestmem_unlock(struct guestmem *g, uint32_t handle)
 {
-	struct guestmem_unlock arg = {
-		.size = sizeof(arg),
-		.handle = handle,
-	};
+	struct why why = { 0 };
+	int ret = handle_check(g, OP_UNLOCK);
 
-	if (!g)
-		return fail_null(OP_UNLOCK, "no guest was given");
-	return do_ioctl(g, OP_UNLOCK, GUESTMEM_UNLOCK, &arg, NULL);
+	if (ret < 0)
+		return ret;
+	ret = g->space->be->unlock(g->space, handle, &why);
+	return ret < 0 ? fail_why(g, OP_UNLOCK, ret, &why, 0) : 0;
+}
+
+int guestmem_hold(struct guestmem *g, uint64_t gpa, size_t len, struct guestmem_hold *hold)
+{
+	struct why why = { 0 };
+	struct space *s;
+	uint64_t abs;
+	int ret;
+
+	ret = handle_range(g, OP_HOLD, gpa, len, &abs);
+	if (ret < 0)
+		return ret;
+	if (!hold)
+		return fail_null(OP_HOLD, "no place for the hold was given");
+	if (!len)
+		return fail(OP_HOLD, EINVAL, "the range is empty");
+	s = g->space;
+	hold->handle = 0;
+	hold->region = NULL;
+	ret = s->be->hold(s, abs, len, hold, &why);
+	if (ret < 0) {
+		hold->space = NULL;
+		return fail_why(g, OP_HOLD, ret, &why, 0);
+	}
+	hold->space = s;
+	hold->slice.iov_len = len;
+	hold->slice.iov_base = in_window(s, abs, len) == len ? s->window + abs : NULL;
+	return 0;
+}
+
+void guestmem_release(struct guestmem_hold *hold)
+{
+	struct space *s = hold ? hold->space : NULL;
+
+	if (!s)
+		return;
+	hold->space = NULL;
+	s->be->release(s, hold);
+}
+
+int guestmem_iova(struct guestmem *g, uint64_t gpa, uint64_t len, uint64_t *iova)
+{
+	struct why why = { 0 };
+	uint64_t abs;
+	int ret;
+
+	ret = handle_range(g, OP_IOVA, gpa, len, &abs);
+	if (ret < 0)
+		return ret;
+	if (!iova)
+		return fail_null(OP_IOVA, "no place for the address was given");
+	if (!g->space->be->iova)
+		return fail(OP_IOVA, EOPNOTSUPP, "the guest has no I/O addresses");
+	ret = g->space->be->iova(g->space, abs, len, iova, &why);
+	return ret < 0 ? fail_why(g, OP_IOVA, ret, &why, 0) : 0;
 }

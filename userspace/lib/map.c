@@ -12,22 +12,25 @@ static size_t page_mask(void)
 
 void *guestmem_map(struct guestmem *g, uint64_t gpa, size_t len, int prot)
 {
-	size_t inpage = gpa & page_mask();
+	size_t inpage;
 	uint32_t need = GUESTMEM_RIGHT_MAP;
 	void *p;
 
-	if (!g) {
-		fail_null(OP_MAP, "no guest was given");
+	if (handle_check(g, OP_MAP) < 0)
 		return NULL;
-	}
 	if (!len) {
 		fail(OP_MAP, EINVAL, "the range is empty");
 		return NULL;
 	}
-	if (range_wraps(gpa, len)) {
-		fail_wraps(OP_MAP, gpa, len);
+	if (handle_range(g, OP_MAP, gpa, len, &gpa) < 0)
+		return NULL;
+	if (g->space->fd < 0) {
+		fail(OP_MAP, EOPNOTSUPP, "it is in this process: see guestmem_ptr()");
 		return NULL;
 	}
+	if (right_check(g, OP_MAP, gpa, prot) < 0)
+		return NULL;
+	inpage = gpa & page_mask();
 	/* From 2^63 on, offsets are no GPAs; the table is there. */
 	if (gpa > INT64_MAX || len - 1 > INT64_MAX - gpa) {
 		fail(OP_MAP, EOPNOTSUPP, "it reaches 2^63 or above, where nothing can be mapped");
@@ -37,7 +40,7 @@ void *guestmem_map(struct guestmem *g, uint64_t gpa, size_t len, int prot)
 		fail(OP_MAP, ENOMEM, NULL);
 		return NULL;
 	}
-	p = mmap(NULL, len + inpage, prot, MAP_SHARED, g->fd, (off_t)(gpa - inpage));
+	p = mmap(NULL, len + inpage, prot, MAP_SHARED, g->space->fd, (off_t)(gpa - inpage));
 	if (p == MAP_FAILED) {
 		struct guestmem_error e = {
 			.reason = GUESTMEM_REASON_RIGHT,

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: LGPL-2.1-only OR MIT
+/* Housekeeping: what can be told the kernel about memory of this process. */
+#include <linux/mempolicy.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "internal.h"
+#include "recover.h"
+
+/* Older than glibc's */
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1
+#endif
+
+/* Whole pages that are all there, and this process's to manage: where. */
+static int managed(struct guestmem *g, enum op op, uint64_t gpa, uint64_t len, int prot,
+		   char **ptr)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), abs, reach;
+	struct guestmem_error e = { .reason = GUESTMEM_REASON_MISALIGNED, .need = page };
+	struct why why = { 0 };
+	int ret;
+
+	ret = handle_range(g, op, gpa, len, &abs);
+	if (ret < 0)
+		return ret;
+	if (!g->space->window || g->space->fd >= 0)
+		return fail(op, EOPNOTSUPP,
+			    g->space->fd >= 0 ? "the memory is pinned by " GUESTMEM_DEVICE :
+						"it is not mapped in this process");
+	if (abs % page || len % page) {
+		e.addr = abs % page ? gpa : len;
+		return fail_reason(op, EINVAL, &e);
+	}
+	ret = right_check(g, op, gpa, prot);
+	if (ret < 0)
+		return ret;
+	ret = space_reach(g->space, abs, len, prot, &reach, &why);
+	if (!ret && reach < len)
+		ret = space_reach(g->space, abs + reach, len - reach, prot, &reach, &why);
+	if (ret < 0)
+		return fail_why(g, op, ret, &why, 0);
+	*ptr = g->fast.base + gpa;
+	return 0;
+}
+
+static int advise(struct guestmem *g, enum op op, uint64_t gpa, uint64_t len, int prot,
+		  int advice)
+{
+	char *ptr;
+	int ret = managed(g, op, gpa, len, prot, &ptr);
+
+	if (ret < 0 || !len)
+		return ret;
+	return madvise(ptr, len, advice) < 0 ? fail(op, errno, NULL) : 0;
+}
+
+int guestmem_msync(struct guestmem *g, uint64_t gpa, uint64_t len)
+{
+	char *ptr;
+	int ret = managed(g, OP_MSYNC, gpa, len, 0, &ptr);
+
+	if (ret < 0 || !len)
+		return ret;
+	return msync(ptr, len, MS_SYNC) < 0 ? fail(OP_MSYNC, errno, NULL) : 0;
+}
+
+int guestmem_prefetch(struct guestmem *g, uint64_t gpa, uint64_t len)
+{
+	return advise(g, OP_PREFETCH, gpa, len, 0, MADV_WILLNEED);
+}
+
+int guestmem_drop(struct guestmem *g, uint64_t gpa, uint64_t len)
+{
+	return advise(g, OP_DROP, gpa, len, 0, MADV_DONTNEED);
+}
+
+int guestmem_discard(struct guestmem *g, uint64_t gpa, uint64_t len)
+{
+	int ret = advise(g, OP_DISCARD, gpa, len, PROT_WRITE, MADV_REMOVE);
+
+	/* Private memory has no file to make a hole in. */
+	if (ret == -EINVAL && errno == EINVAL)
+		ret = advise(g, OP_DISCARD, gpa, len, PROT_WRITE, MADV_DONTNEED);
+	if (!ret)
+		guestmem_dirty_mark(g, gpa, len);
+	return ret;
+}
+
+int guestmem_mlock(struct guestmem *g, uint64_t gpa, uint64_t len, uint32_t flags)
+{
+	char *ptr;
+	int ret;
+
+	if (flags & ~GUESTMEM_MLOCK_ONFAULT)
+		return fail(OP_MLOCK, EOPNOTSUPP, "there is a flag that is not known");
+	ret = managed(g, OP_MLOCK, gpa, len, 0, &ptr);
+	if (ret < 0 || !len)
+		return ret;
+	return mlock2(ptr, len, flags & GUESTMEM_MLOCK_ONFAULT ? MLOCK_ONFAULT : 0) < 0 ?
+	       fail(OP_MLOCK, errno, NULL) : 0;
+}
+
+int guestmem_mlock_all(struct guestmem *g, uint32_t flags)
+{
+	struct guestmem_table_entry e = { 0 };
+	uint64_t at = 0;
+	int ret = handle_check(g, OP_MLOCK);
+
+	if (ret < 0)
+		return ret;
+	while (at <= g->last && !guestmem_next(g, at, &e)) {
+		ret = guestmem_mlock(g, e.gpa, e.len, flags);
+		at = e.gpa + e.len;
+		if (ret < 0 || !at)
+			break;
+	}
+	return ret;
+}
+
+int guestmem_munlock(struct guestmem *g, uint64_t gpa, uint64_t len)
+{
+	char *ptr;
+	int ret = managed(g, OP_MUNLOCK, gpa, len, 0, &ptr);
+
+	if (ret < 0 || !len)
+		return ret;
+	return munlock(ptr, len) < 0 ? fail(OP_MUNLOCK, errno, NULL) : 0;
+}
+
+int guestmem_huge(struct guestmem *g, uint64_t gpa, uint64_t len, int on)
+{
+	return advise(g, OP_HUGE, gpa, len, 0, on ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+int guestmem_numa(struct guestmem *g, uint64_t gpa, uint64_t len, int mode,
+		  const uint64_t *nodes, unsigned int nnodes)
+{
+	char *ptr;
+	int ret = managed(g, OP_NUMA, gpa, len, 0, &ptr);
+
+	if (ret < 0)
+		return ret;
+	if (!nodes && nnodes)
+		return fail_null(OP_NUMA, "no nodes were given");
+	if (!len)
+		return 0;
+	/* It takes one bit less than it is told. */
+	return syscall(SYS_mbind, ptr, len, mode, nodes, nodes ? nnodes + 1UL : 0UL, 0) < 0 ?
+	       fail(OP_NUMA, errno, NULL) : 0;
+}
+
+int guestmem_flush(struct guestmem *g, uint64_t gpa, uint64_t len)
+{
+	uint64_t line = flush_line(), abs, at;
+	struct guestmem_error e = { 0 };
+	struct space *s;
+	int ret;
+
+	ret = handle_range(g, OP_FLUSH, gpa, len, &abs);
+	if (!ret)
+		ret = right_check(g, OP_FLUSH, gpa, PROT_READ);
+	if (ret < 0 || !len)
+		return ret;
+	s = g->space;
+	if (in_window(s, abs, len) < len || recover_declined())
+		return fail(OP_FLUSH, EOPNOTSUPP,
+			    "it is not mapped in this process, or faults were declined");
+	for (at = abs & ~(line - 1); at <= abs + (len - 1); at += line) {
+		if (!try_flush(s->window + at)) {
+			flush_barrier();
+			e.reason = GUESTMEM_REASON_HOLE;
+			e.addr = at > abs ? gpa + (at - abs) : gpa;
+			return fail_done(OP_FLUSH, EFAULT, "there is no memory", &e, e.addr - gpa);
+		}
+	}
+	flush_barrier();
+	return 0;
+}
