@@ -40,8 +40,10 @@ struct guestmem_fast_ {
 	uint32_t slots_seq;
 };
 
-GUESTMEM_API void guestmem_register_(const void *start, const void *end);
-GUESTMEM_API void guestmem_unregister_(const void *start);
+/* Weak: a file that includes this need not be linked with the library. */
+GUESTMEM_API void guestmem_register_(const void *start, const void *end)
+	__attribute__((__weak__));
+GUESTMEM_API void guestmem_unregister_(const void *start) __attribute__((__weak__));
 GUESTMEM_API int guestmem_read_slow_(struct guestmem *g, uint64_t gpa, void *buf, size_t len);
 GUESTMEM_API int guestmem_write_slow_(struct guestmem *g, uint64_t gpa, const void *buf,
 				      size_t len);
@@ -114,12 +116,14 @@ extern const char guestmem_ex_end_[] __asm__("__stop_guestmem_ex")
 
 __attribute__((__constructor__, __unused__)) static void guestmem_begin_(void)
 {
-	guestmem_register_(guestmem_ex_start_, guestmem_ex_end_);
+	if (guestmem_register_)
+		guestmem_register_(guestmem_ex_start_, guestmem_ex_end_);
 }
 
 __attribute__((__destructor__, __unused__)) static void guestmem_end_(void)
 {
-	guestmem_unregister_(guestmem_ex_start_);
+	if (guestmem_unregister_)
+		guestmem_unregister_(guestmem_ex_start_);
 }
 
 #endif

@@ -67,10 +67,8 @@ extern "C" {
 #define GUESTMEM_VERSION_MAJOR	0
 #define GUESTMEM_VERSION_MINOR	1
 
-#if defined(__GNUC__)
-#define GUESTMEM_API	__attribute__((visibility("default")))
-#else
-#define GUESTMEM_API
+#ifndef GUESTMEM_API
+#define GUESTMEM_API	__attribute__((__visibility__("default")))
 #endif
 
 #define GUESTMEM_DEVICE	"/dev/guestmem"
@@ -147,9 +145,12 @@ GUESTMEM_API void guestmem_set_log(void (*fn)(void *ctx, int err, const char *te
  * With the first handle that has a window, the library installs a handler for SIGSEGV
  * and SIGBUS (SA_SIGINFO | SA_ONSTACK). It recovers from faults at its own
  * instructions, which it knows by address; every other one goes to the handler that was
- * there before, or does what the signal does by default. A program that installs its
- * own handlers later calls guestmem_handle_fault() from them. It costs nothing until
+ * there before, or does what the signal does by default. It costs nothing until
  * something faults.
+ *
+ * Who installs handlers later must call guestmem_handle_fault() from them, or call this
+ * with RECOVER again: the library's are put on top of what is there then (which must
+ * not call on the one that was there before, as that is the library's).
  *
  * If that is declined, no handler is installed, and nothing can be recovered from:
  * /dev/guestmem is reached by system calls only, and memory of this process after a

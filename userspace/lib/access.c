@@ -35,8 +35,10 @@ int right_check(const struct guestmem *g, enum op op, uint64_t gpa, int prot)
 int space_fault(struct space *s, const struct guestmem_fault *fault, unsigned int *tries,
 		struct why *why)
 {
-	int ret = s->be->fault(s, fault, why);
+	int ret;
 
+	why->e.addr = fault->gpa;
+	ret = s->be->fault(s, fault, why);
 	if (ret == GUESTMEM_FAULT_RETRY && ++*tries > MAX_RETRIES)
 		return why_text(why, EFAULT,
 				"it is said to be there now, and still cannot be accessed");
@@ -123,8 +125,10 @@ int space_access(struct space *s, enum access access, uint64_t gpa, void *buf, u
 		if (n && moved == n)
 			continue;
 		if (n) {
-			if (buf && last_fault.addr && !is_in_window(s, last_fault.addr))
+			if (buf && last_fault.addr && !is_in_window(s, last_fault.addr)) {
+				why->e.addr = gpa + *done;
 				return why_text(why, EFAULT, buffer_text);
+			}
 			fault.signal = last_fault.signo;
 		}
 		fault.gpa = gpa + *done;

@@ -40,6 +40,7 @@ static int explain(const struct space *s, bool write, int err, uint64_t at, stru
 {
 	uint32_t right = write ? GUESTMEM_RIGHT_WRITE : GUESTMEM_RIGHT_READ;
 
+	why->e.addr = at;
 	switch (err) {
 	case EBADF:	/* how the kernel says that a file is not open for this */
 	case EACCES:

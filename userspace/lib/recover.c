@@ -42,7 +42,13 @@ struct section {
 };
 
 static _Atomic(struct section *) sections;
-static struct sigaction before[2];		/* SIGSEGV, SIGBUS; not changed once set */
+
+/* Whom we came after, of SIGSEGV and SIGBUS. Never freed: a handler may be using it. */
+struct previous {
+	struct sigaction sa[2];
+};
+
+static _Atomic(struct previous *) previous;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static enum { UNDECIDED, RECOVER, DECLINED } decided;
 static bool decline;
@@ -134,32 +140,67 @@ int guestmem_handle_fault(int sig, const void *info, void *ucontext)
 	return 1;
 }
 
+static void by_default(int sig, const siginfo_t *info)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+
+	sigaction(sig, &dfl, NULL);
+	if (info->si_code <= 0)
+		raise(sig);	/* it comes when this handler has returned */
+}
+
 static void handler(int sig, siginfo_t *info, void *ucontext)
 {
-	const struct sigaction *old = &before[sig == SIGBUS];
-	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	const struct sigaction *sa;
 	int saved = errno;
 	sigset_t mask;
 
 	if (guestmem_handle_fault(sig, info, ucontext))
 		return;
-	if (!(old->sa_flags & SA_SIGINFO) &&
-	    (old->sa_handler == SIG_DFL || old->sa_handler == SIG_IGN)) {
-		/* That kernels kill who ignores a fault of its own is the same action. */
-		if (info->si_code <= 0 && old->sa_handler == SIG_IGN)
-			return;
-		sigaction(sig, &dfl, NULL);
-		if (info->si_code <= 0)
-			raise(sig);	/* it comes when this handler has returned */
+	sa = &atomic_load_explicit(&previous, memory_order_acquire)->sa[sig == SIGBUS];
+	if (!(sa->sa_flags & SA_SIGINFO) &&
+	    (sa->sa_handler == SIG_DFL || sa->sa_handler == SIG_IGN)) {
+		/* A fault of its own kills also who ignores it. */
+		if (sa->sa_handler == SIG_DFL || info->si_code > 0)
+			by_default(sig, info);
 		errno = saved;
 		return;
 	}
-	pthread_sigmask(SIG_BLOCK, &old->sa_mask, &mask);
-	if (old->sa_flags & SA_SIGINFO)
-		old->sa_sigaction(sig, info, ucontext);
+	pthread_sigmask(SIG_BLOCK, &sa->sa_mask, &mask);
+	if (sa->sa_flags & SA_SIGINFO)
+		sa->sa_sigaction(sig, info, ucontext);
 	else
-		old->sa_handler(sig);
+		sa->sa_handler(sig);
 	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+}
+
+/* Ours, on top of what there is. The mutex is held. */
+static int install(void)
+{
+	struct previous *p, *old = atomic_load_explicit(&previous, memory_order_relaxed);
+	struct sigaction sa = {
+		.sa_sigaction = handler,
+		.sa_flags = SA_SIGINFO | SA_ONSTACK,
+	};
+	static const int sig[2] = { SIGSEGV, SIGBUS };
+	int i, err;
+
+	p = malloc(sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	sigemptyset(&sa.sa_mask);
+	for (i = 0; i < 2; i++) {
+		if (sigaction(sig[i], NULL, &p->sa[i])) {
+			err = -errno;
+			free(p);
+			return err;
+		}
+		if (p->sa[i].sa_sigaction == handler)
+			p->sa[i] = old->sa[i];
+	}
+	/* Who was before must be known when the first fault comes. */
+	atomic_store_explicit(&previous, p, memory_order_release);
+	return sigaction(SIGSEGV, &sa, NULL) || sigaction(SIGBUS, &sa, NULL) ? -errno : 0;
 }
 
 int guestmem_faults(int how)
@@ -169,38 +210,29 @@ int guestmem_faults(int how)
 	if (how != GUESTMEM_FAULTS_RECOVER && how != GUESTMEM_FAULTS_DECLINE)
 		return fail(OP_FAULTS, EINVAL, "it is neither RECOVER nor DECLINE");
 	pthread_mutex_lock(&mutex);
-	if (decided == UNDECIDED)
+	if (decided == UNDECIDED) {
 		decline = how == GUESTMEM_FAULTS_DECLINE;
-	else if ((decided == DECLINED) != (how == GUESTMEM_FAULTS_DECLINE))
+	} else if ((decided == DECLINED) != (how == GUESTMEM_FAULTS_DECLINE)) {
 		ret = fail(OP_FAULTS, EBUSY,
 			   "there is a handle with a window already: decide before it");
+	} else if (decided == RECOVER) {
+		ret = install();
+		if (ret < 0)
+			fail(OP_FAULTS, -ret, NULL);
+	}
 	pthread_mutex_unlock(&mutex);
 	return ret;
 }
 
 int recover_start(void)
 {
-	struct sigaction sa = {
-		.sa_sigaction = handler,
-		.sa_flags = SA_SIGINFO | SA_ONSTACK,
-	};
 	int err = 0;
 
 	pthread_mutex_lock(&mutex);
-	if (decided != UNDECIDED)
-		goto unlock;
-	if (decline) {
-		decided = DECLINED;
-		goto unlock;
-	}
-	sigemptyset(&sa.sa_mask);
-	/* What was before must be known when the first fault comes. */
-	if (sigaction(SIGSEGV, NULL, &before[0]) || sigaction(SIGBUS, NULL, &before[1]) ||
-	    sigaction(SIGSEGV, &sa, NULL) || sigaction(SIGBUS, &sa, NULL))
-		err = -errno;
-	else
-		decided = RECOVER;
-unlock:
+	if (decided == UNDECIDED && !decline)
+		err = install();
+	if (!err && decided == UNDECIDED)
+		decided = decline ? DECLINED : RECOVER;
 	pthread_mutex_unlock(&mutex);
 	return err;
 }
@@ -210,11 +242,6 @@ bool recover_declined(void)
 	return decided == DECLINED;
 }
 
-extern const char ex_start[] __asm__("__start_guestmem_ex")
-	__attribute__((visibility("hidden")));
-extern const char ex_end[] __asm__("__stop_guestmem_ex")
-	__attribute__((visibility("hidden")));
-
 #if defined(__x86_64__)
 /* Of copy_x86_64.S */
 extern uint64_t copy_rep_min;
@@ -222,7 +249,7 @@ extern uint8_t copy_avx;
 
 struct cpu cpu;
 
-static void ask_cpu(void)
+__attribute__((constructor)) static void ask_cpu(void)
 {
 	unsigned int a, b, c, d;
 
@@ -237,19 +264,4 @@ static void ask_cpu(void)
 	if (b >> 9 & 1)		/* enhanced rep movsb */
 		copy_rep_min = 2048;
 }
-#else
-static void ask_cpu(void)
-{
-}
 #endif
-
-__attribute__((constructor)) static void begin(void)
-{
-	ask_cpu();
-	guestmem_register_(ex_start, ex_end);
-}
-
-__attribute__((destructor)) static void end(void)
-{
-	guestmem_unregister_(ex_start);
-}

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "guestmem.h"
+#include "faults.h"
 
 #define PAGE	4096ULL
 
@@ -205,7 +206,6 @@ static void test_close_keeps_errno(void **state)
 	assert_int_equal(errno, 5);
 }
 
-#define T(name)	cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 int main(void)
 {

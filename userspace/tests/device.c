@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "guestmem.h"
+#include "faults.h"
 
 #define P	((uint64_t)page)
 #define PAGES	8
@@ -715,7 +716,6 @@ static void test_memlock(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-#define T(name)	cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 int main(void)
 {

@@ -10,8 +10,10 @@ declared=$(mktemp)
 exported=$(mktemp)
 trap 'rm -f "$declared" "$exported"' EXIT
 
-sed 's|/\*.*\*/||' include/guestmem.h | grep '^GUESTMEM_API' |
-	grep -o 'guestmem_[a-z_]*(' | tr -d '(' | sort >"$declared"
+# Those that the compiler sees, macros included.
+cpp -P -Iinclude -I../uapi '-DGUESTMEM_API=EXPORTED' '-DGUESTMEM_INLINE=EXPORTED' \
+		include/guestmem.h | tr '\n' ' ' | sed 's/EXPORTED/\n&/g' |
+	sed -n 's/^EXPORTED [^(;]*\(guestmem_[a-z0-9_]*\)[ ]*(.*/\1/p' | sort -u >"$declared"
 nm -D --defined-only "$so" | grep -v ' A ' | awk '{ print $3 }' |
 	sed -n 's/@@LIBGUESTMEM_[0-9.]*$//p' | sort >"$exported"
 diff "$declared" "$exported"
