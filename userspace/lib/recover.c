@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
+#include <unistd.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -244,7 +245,7 @@ bool recover_declined(void)
 
 #if defined(__x86_64__)
 /* Of copy_x86_64.S */
-extern uint64_t copy_rep_min;
+extern uint64_t copy_rep_min, copy_stream_min;
 extern uint8_t copy_avx;
 
 struct cpu cpu;
@@ -252,6 +253,7 @@ struct cpu cpu;
 __attribute__((constructor)) static void ask_cpu(void)
 {
 	unsigned int a, b, c, d;
+	long cache;
 
 	__builtin_cpu_init();
 	copy_avx = !!__builtin_cpu_supports("avx");
@@ -263,5 +265,9 @@ __attribute__((constructor)) static void ask_cpu(void)
 	__cpuid_count(7, 0, a, b, c, d);
 	if (b >> 9 & 1)		/* enhanced rep movsb */
 		copy_rep_min = 2048;
+	/* What a virtual machine is told is the cache of all its host. */
+	cache = sysconf(_SC_LEVEL3_CACHE_SIZE) / 4 * 3;
+	if (cache > 0)
+		copy_stream_min = (uint64_t)(cache < 64 << 20 ? cache : 64 << 20);
 }
 #endif
