@@ -6,7 +6,6 @@
 
 #include "bench.h"
 
-
 static void *ours_open(const struct guest *guest)
 {
 	struct guestmem *g = guestmem_create(0);

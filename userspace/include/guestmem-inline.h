@@ -274,7 +274,7 @@ GUESTMEM_INLINE int guestmem_read##width_(struct guestmem *g, uint64_t gpa,		\
 fault:											\
 	ret = guestmem_read_slow_(g, gpa, value ? &slow : (uint##width_##_t *)0,	\
 				  sizeof(slow));					\
-	if (!ret)									\
+	if (ret >= 0)									\
 		*value = slow;								\
 	return ret;									\
 }											\
@@ -327,7 +327,7 @@ GUESTMEM_INLINE int guestmem_read_##order_##width_(struct guestmem *g, uint64_t 
 {											\
 	int ret = guestmem_read##width_(g, gpa, value);					\
 											\
-	if (!ret)									\
+	if (ret >= 0)									\
 		*value = GUESTMEM_SWAP_##order_##_(width_, *value);			\
 	return ret;									\
 }											\
