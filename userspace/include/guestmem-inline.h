@@ -27,6 +27,9 @@
  * @nslots: how many; 0 if they cannot be used
  * @seq: of the table that the slots are made from
  * @slots_seq: what it was then
+ * @slot_ids: the number of each slot's region
+ * @regions: a region is at its number modulo GUESTMEM_REGIONS_; NULL if they cannot be
+ *	held without asking
  */
 struct guestmem_fast_ {
 	uint64_t read_limit;
@@ -38,7 +41,22 @@ struct guestmem_fast_ {
 	uint64_t nslots;
 	const uint32_t *seq;
 	uint32_t slots_seq;
+	const uint32_t *slot_ids;
+	struct guestmem_region_ *regions;
 };
+
+/*
+ * @users: how many hold it, GUESTMEM_GONE_ if there can be no more, and its number in the
+ *	upper half
+ * @rest: the library's
+ */
+struct guestmem_region_ {
+	uint64_t users;
+	uint64_t rest[7];
+};
+
+#define GUESTMEM_REGIONS_	4096
+#define GUESTMEM_GONE_		0x80000000U
 
 /* Weak: a file that includes this need not be linked with the library. */
 GUESTMEM_API void guestmem_register_(const void *start, const void *end)
@@ -48,6 +66,10 @@ GUESTMEM_API int guestmem_read_slow_(struct guestmem *g, uint64_t gpa, void *buf
 GUESTMEM_API int guestmem_write_slow_(struct guestmem *g, uint64_t gpa, const void *buf,
 				      size_t len);
 GUESTMEM_API void *guestmem_ptr_slow_(struct guestmem *g, uint64_t gpa, size_t len);
+GUESTMEM_API int guestmem_hold_slow_(struct guestmem *g, uint64_t gpa, size_t len,
+				     struct guestmem_hold *hold);
+GUESTMEM_API void guestmem_release_slow_(struct guestmem_hold *hold);
+GUESTMEM_API void guestmem_released_(struct guestmem_region_ *region);
 GUESTMEM_API void guestmem_dirty_slow_(struct guestmem *g, uint64_t gpa, uint64_t len);
 /* Returns the bytes that could not be copied. */
 GUESTMEM_API size_t guestmem_copy_(void *dst, const void *src, size_t len);
@@ -186,6 +208,52 @@ GUESTMEM_INLINE void *guestmem_ptr(struct guestmem *g, uint64_t gpa, size_t len)
 			return f->base + gpa;
 	}
 	return guestmem_ptr_slow_(g, gpa, len);
+}
+
+GUESTMEM_INLINE void guestmem_release(struct guestmem_hold *hold)
+{
+	struct guestmem_region_ *r = hold ? (struct guestmem_region_ *)hold->region : NULL;
+
+	if (__builtin_expect(!!r, 1)) {
+		hold->region = NULL;
+		if (__builtin_expect(__atomic_sub_fetch(&r->users, 1, __ATOMIC_RELEASE) &
+				     GUESTMEM_GONE_, 0))
+			guestmem_released_(r);
+		return;
+	}
+	guestmem_release_slow_(hold);
+}
+
+/*
+ * A slot's word is written before its number, and the region of a number is GONE before
+ * another word is: so the word that is read after a number that can still be counted in is
+ * of the region with that number.
+ */
+GUESTMEM_INLINE int guestmem_hold(struct guestmem *g, uint64_t gpa, size_t len,
+				  struct guestmem_hold *hold)
+{
+	const struct guestmem_fast_ *f = (const struct guestmem_fast_ *)g;
+
+	if (__builtin_expect(f && hold && len && f->regions && gpa >> 21 < f->nslots, 1)) {
+		uint32_t id = __atomic_load_n(&f->slot_ids[gpa >> 21], __ATOMIC_ACQUIRE);
+		uint64_t slot = __atomic_load_n(&f->slots[gpa >> 21], __ATOMIC_ACQUIRE);
+		uint64_t end = slot & ~(uint64_t)4095;
+		uint64_t users;
+
+		if (__builtin_expect(gpa < end && len <= end - gpa &&
+				     (gpa & 0x1fffff) >= (slot & 4095) << 9, 1)) {
+			struct guestmem_region_ *r = &f->regions[id % GUESTMEM_REGIONS_];
+
+			users = __atomic_fetch_add(&r->users, 1, __ATOMIC_ACQUIRE);
+			hold->region = r;
+			hold->slice.iov_base = f->base + gpa;
+			hold->slice.iov_len = len;
+			if (__builtin_expect(users >> 32 == id && !(users & GUESTMEM_GONE_), 1))
+				return 0;
+			guestmem_release(hold);
+		}
+	}
+	return guestmem_hold_slow_(g, gpa, len, hold);
 }
 
 #ifdef GUESTMEM_LOAD_

@@ -724,14 +724,14 @@ struct guestmem_hold {
  * ENXIO a hole, or more than one region; EACCES, ENOSPC, EINVAL, EOVERFLOW as
  * guestmem_lock(). Undone by guestmem_release(), in any thread.
  */
-GUESTMEM_API int guestmem_hold(struct guestmem *g, uint64_t gpa, size_t len,
-			       struct guestmem_hold *hold);
+GUESTMEM_INLINE int guestmem_hold(struct guestmem *g, uint64_t gpa, size_t len,
+				  struct guestmem_hold *hold);
 
 /**
  * guestmem_release - undo guestmem_hold()
  * @hold: from guestmem_hold(); it is emptied, and an empty one does nothing
  */
-GUESTMEM_API void guestmem_release(struct guestmem_hold *hold);
+GUESTMEM_INLINE void guestmem_release(struct guestmem_hold *hold);
 
 /**
  * guestmem_iova - the I/O address of a range, for devices without an IOMMU

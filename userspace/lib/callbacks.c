@@ -71,7 +71,7 @@ int guestmem_synchronize(struct guestmem *g)
 
 	if (ret < 0)
 		return ret;
-	if (g->space->be != &callbacks_backend || !g->space->ask_first)
+	if (!g->space->bitmaps)
 		return fail(OP_SYNCHRONIZE, EOPNOTSUPP, "the guest has no bitmaps");
 	c = of(g->space);
 	pthread_mutex_lock(&c->mutex);
@@ -430,11 +430,11 @@ static int callbacks_hold(struct space *s, uint64_t gpa, uint64_t len,
 	return ret;
 }
 
-static void callbacks_release(struct space *s, struct guestmem_hold *hold)
+static void callbacks_unhold(struct space *s, uint32_t handle)
 {
 	struct why why;
 
-	callbacks_unlock(s, hold->handle, &why);
+	callbacks_unlock(s, handle, &why);
 }
 
 static int callbacks_translate(struct space *s, struct guestmem_translate *arg,
@@ -501,7 +501,7 @@ const struct backend callbacks_backend = {
 	.lock = callbacks_lock,
 	.unlock = callbacks_unlock,
 	.hold = callbacks_hold,
-	.release = callbacks_release,
+	.unhold = callbacks_unhold,
 	.backing = callbacks_backing,
 	.iova = callbacks_iova,
 };
@@ -555,7 +555,8 @@ static struct guestmem *from_ops(const struct guestmem_ops *ops, void *ctx, enum
 	if (ops->mapping) {
 		s->window = ops->mapping;
 		s->window_len = ops->len;
-		s->ask_first = ops->read_bitmap || ops->write_bitmap;
+		s->bitmaps = ops->read_bitmap || ops->write_bitmap;
+		s->ask_first = s->bitmaps || recover_declined();
 		slots_create(s);
 	}
 	entry.len = ops->len;

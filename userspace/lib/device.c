@@ -23,7 +23,6 @@
 
 static void device_destroy(struct space *s)
 {
-	window_forget(s);
 	close(s->fd);
 }
 
@@ -276,11 +275,11 @@ static int device_hold(struct space *s, uint64_t gpa, uint64_t len,
 	return ret;
 }
 
-static void device_release(struct space *s, struct guestmem_hold *hold)
+static void device_unhold(struct space *s, uint32_t handle)
 {
 	struct why why;
 
-	device_unlock(s, hold->handle, &why);
+	device_unlock(s, handle, &why);
 }
 
 static int device_backing(struct space *s, uint64_t gpa, int *fd, uint64_t *offset,
@@ -316,7 +315,7 @@ static const struct backend device_backend = {
 	.lock = device_lock,
 	.unlock = device_unlock,
 	.hold = device_hold,
-	.release = device_release,
+	.unhold = device_unhold,
 	.backing = device_backing,
 };
 

@@ -123,7 +123,8 @@ int fail_why(const struct guestmem *g, enum op op, int ret, const struct why *wh
 {
 	struct guestmem_error e = why->e;
 
-	if (is_gpa(&e) && e.addr >= g->fast.offset)
+	/* What is not in the handle may be below it: as numbers go around, that is fine. */
+	if (is_gpa(&e) && e.addr)
 		e.addr -= g->fast.offset;
 	return fail_done(op, -ret, why->text, &e, done);
 }

@@ -95,6 +95,7 @@ void space_put(struct space *s)
 	if (__atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	dirty_destroy(s);
+	window_forget(s);
 	if (s->window && s->owns_window)
 		munmap(s->window, s->window_len);
 	s->be->destroy(s);
@@ -124,6 +125,8 @@ static void set_fast(struct guestmem *g)
 		f->nslots = s->nslots;
 		f->seq = &s->table->seq;
 		f->slots_seq = s->slots_seq;
+		f->slot_ids = s->slot_ids;
+		f->regions = s->regions;
 	}
 }
 

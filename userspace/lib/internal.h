@@ -31,7 +31,7 @@
 #define WINDOW_MAX	((uint64_t)1 << 46)
 
 #define SLOT_SHIFT	21
-#define MAX_REGIONS	4096		/* of a space of this process */
+#define MAX_REGIONS	GUESTMEM_REGIONS_	/* of a space of this process */
 
 /* Accesses of the inline functions reach this much behind the address. */
 #define FAST_MARGIN	15
@@ -148,10 +148,10 @@ struct backend {
 	int (*translate)(struct space *s, struct guestmem_translate *arg, struct why *why);
 	int (*lock)(struct space *s, struct guestmem_lock *arg, struct why *why);
 	int (*unlock)(struct space *s, uint32_t handle, struct why *why);
-	/* Fills in @hold but for its slice. */
+	/* Fills in @hold->region, which the inline function releases, or @hold->handle. */
 	int (*hold)(struct space *s, uint64_t gpa, uint64_t len, struct guestmem_hold *hold,
 		    struct why *why);
-	void (*release)(struct space *s, struct guestmem_hold *hold);
+	void (*unhold)(struct space *s, uint32_t handle);
 	int (*backing)(struct space *s, uint64_t gpa, int *fd, uint64_t *offset,
 		       uint64_t *len, struct why *why);
 	int (*iova)(struct space *s, uint64_t gpa, uint64_t len, uint64_t *iova,
@@ -187,12 +187,14 @@ struct space {
 	 * Then the inline functions do not use the window.
 	 */
 	bool ask_first;
+	bool bitmaps;			/* pages are denied and allowed: no slices */
 
 	/* The regions: see table.c. */
 	struct guestmem_table *table;	/* NULL if there is none */
 	size_t table_len;
 	uint64_t *slots;		/* NULL if there are none */
 	uint32_t *slot_ids;		/* of the regions */
+	struct guestmem_region_ *regions; /* that can be held by the inline function; or NULL */
 	uint64_t nslots;
 	uint64_t slots_last;		/* behind it, none is in use */
 	uint32_t slots_seq;

@@ -135,7 +135,8 @@ int guestmem_unlock(struct guestmem *g, uint32_t handle)
 	return ret < 0 ? fail_why(g, OP_UNLOCK, ret, &why, 0) : 0;
 }
 
-int guestmem_hold(struct guestmem *g, uint64_t gpa, size_t len, struct guestmem_hold *hold)
+int guestmem_hold_slow_(struct guestmem *g, uint64_t gpa, size_t len,
+			struct guestmem_hold *hold)
 {
 	struct why why = { 0 };
 	struct space *s;
@@ -152,25 +153,25 @@ int guestmem_hold(struct guestmem *g, uint64_t gpa, size_t len, struct guestmem_
 	s = g->space;
 	hold->handle = 0;
 	hold->region = NULL;
+	hold->space = NULL;
 	ret = s->be->hold(s, abs, len, hold, &why);
-	if (ret < 0) {
-		hold->space = NULL;
+	if (ret < 0)
 		return fail_why(g, OP_HOLD, ret, &why, 0);
-	}
-	hold->space = s;
+	if (!hold->region)
+		hold->space = s;
 	hold->slice.iov_len = len;
 	hold->slice.iov_base = in_window(s, abs, len) == len ? s->window + abs : NULL;
 	return 0;
 }
 
-void guestmem_release(struct guestmem_hold *hold)
+void guestmem_release_slow_(struct guestmem_hold *hold)
 {
 	struct space *s = hold ? hold->space : NULL;
 
 	if (!s)
 		return;
 	hold->space = NULL;
-	s->be->release(s, hold);
+	s->be->unhold(s, hold->handle);
 }
 
 int guestmem_iova(struct guestmem *g, uint64_t gpa, uint64_t len, uint64_t *iova)

@@ -6,10 +6,10 @@
  *   address in it. What is not a region is PROT_NONE.
  * - A struct region is never freed, only used again, so that one that was found without
  *   a lock can be looked at. Its number says which it is: number modulo MAX_REGIONS.
- * - users counts holds and locks; with GONE set, there can be no new ones, and it is what
- *   its number says only if it is not set after users was raised. A region is removed
- *   by making 0 GONE, and revoked by setting GONE and waiting. It is used again once it
- *   is GONE and nothing else.
+ * - users counts holds and locks; in its upper half is the region's number. With GONE
+ *   set, there can be no new ones. Who raises it and finds the number, and not GONE, has
+ *   the region. A region is removed by making a count of 0 GONE, and revoked by setting
+ *   GONE and waiting. It is used again once its count is GONE and nothing else.
  * - Everything that changes is done under the mutex. A region is mapped before it is in
  *   the table, and not in the table before it is unmapped.
  */
@@ -28,21 +28,27 @@
 #include "internal.h"
 #include "recover.h"
 
-#define GONE		0x80000000U
+#define GONE		((uint64_t)GUESTMEM_GONE_)
+#define COUNT(users)	((uint32_t)(users))
 #define MAX_LOCKS	65536
 
+/* As struct guestmem_region_ */
 struct region {
-	uint32_t users;		/* atomic */
-	uint32_t id;		/* 0: free, never used */
-	uint32_t flags;		/* GUESTMEM_REGION_* */
-	uint32_t backing;	/* GUESTMEM_BACKING_*; 0: private */
+	uint64_t users;		/* atomic */
 	uint64_t gpa;
 	uint64_t len;
 	uint64_t offset;
 	uint64_t generation;
-	int fd;			/* -1 if there is none */
-	bool free;
+	uint32_t id;		/* 0: free, never used */
+	uint32_t flags;		/* GUESTMEM_REGION_* */
+	uint32_t backing;	/* GUESTMEM_BACKING_*; 0: private */
+	int fd;			/* -1 if there is none, FREE */
+	struct process *owner;
 };
+
+#define FREE	(-2)
+
+_Static_assert(sizeof(struct region) == sizeof(struct guestmem_region_), "the same size");
 
 /* A guestmem_lock(): the regions it holds, once for each piece. */
 struct lock {
@@ -74,8 +80,7 @@ static void region_free(struct region *r)
 {
 	if (r->fd >= 0)
 		close(r->fd);
-	r->fd = -1;
-	r->free = true;
+	r->fd = FREE;
 }
 
 static void process_destroy(struct space *s)
@@ -103,32 +108,46 @@ static void reap(struct process *p)
 	for (i = 0; i < MAX_REGIONS; i++) {
 		struct region *r = &p->regions[i];
 
-		if (!r->free && __atomic_load_n(&r->users, __ATOMIC_ACQUIRE) == GONE)
+		if (r->fd != FREE && COUNT(__atomic_load_n(&r->users, __ATOMIC_ACQUIRE)) == GONE)
 			region_free(r);
 	}
 }
 
+/* The futex is the count. */
+static uint32_t *count_of(struct region *r)
+{
+	return (uint32_t *)&r->users + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
+}
+
+/* Its users became fewer, and it is to go. */
+static void released(struct process *p, struct region *r)
+{
+	syscall(SYS_futex, count_of(r), FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+	pthread_mutex_lock(&p->mutex);
+	reap(p);
+	pthread_mutex_unlock(&p->mutex);
+}
+
+void guestmem_released_(struct guestmem_region_ *region)
+{
+	struct region *r = (struct region *)region;
+
+	released(r->owner, r);
+}
+
 static void region_put(struct process *p, struct region *r)
 {
-	uint32_t users = __atomic_sub_fetch(&r->users, 1, __ATOMIC_RELEASE);
-
-	if (!(users & GONE))
-		return;
-	syscall(SYS_futex, &r->users, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-	if (users == GONE) {
-		pthread_mutex_lock(&p->mutex);
-		reap(p);
-		pthread_mutex_unlock(&p->mutex);
-	}
+	if (__atomic_sub_fetch(&r->users, 1, __ATOMIC_RELEASE) & GONE)
+		released(p, r);
 }
 
 /* Keep the region with this number, if it is still there and has @gpa. */
 static struct region *region_get(struct process *p, uint32_t id, uint64_t gpa)
 {
 	struct region *r = &p->regions[id % MAX_REGIONS];
+	uint64_t users = __atomic_fetch_add(&r->users, 1, __ATOMIC_ACQUIRE);
 
-	if (!(__atomic_fetch_add(&r->users, 1, __ATOMIC_ACQUIRE) & GONE) && r->id == id &&
-	    gpa - r->gpa < r->len)
+	if (!(users & GONE) && users >> 32 == id && gpa - r->gpa < r->len)
 		return r;
 	region_put(p, r);
 	return NULL;
@@ -239,7 +258,7 @@ static struct region *region_new(struct process *p)
 		struct region *r = &p->regions[i];
 
 		/* Somebody who found what it was may be about to look at it. */
-		if (!r->free || __atomic_load_n(&r->users, __ATOMIC_ACQUIRE) != GONE)
+		if (r->fd != FREE || COUNT(__atomic_load_n(&r->users, __ATOMIC_ACQUIRE)) != GONE)
 			continue;
 		next = r->id || !i ? r->id + MAX_REGIONS : i;
 		if (next < r->id)
@@ -388,6 +407,7 @@ static int process_add(struct space *s, enum op op, struct guestmem_region_add *
 	struct process *p = of(s);
 	size_t i, align = page_size();
 	struct region *r;
+	uint64_t users;
 	int ret;
 
 	if (op == OP_ADD_ANON)
@@ -421,6 +441,7 @@ static int process_add(struct space *s, enum op op, struct guestmem_region_add *
 	if (ret) {
 		/* A mapping that fails may have taken away what was there before. */
 		window_clear(s->window + arg->gpa, arg->len);
+		region_free(r);
 		goto unlock;
 	}
 	madvise(s->window + arg->gpa, arg->len, MADV_DONTDUMP);
@@ -428,13 +449,17 @@ static int process_add(struct space *s, enum op op, struct guestmem_region_add *
 	r->len = arg->len;
 	r->flags = arg->flags & GUESTMEM_REGION_READONLY;
 	r->generation = s->table->generation + 1;
-	r->free = false;
 	arg->id = r->id;
 	for (i = p->n; i && p->regions[p->sorted[i - 1]].gpa > r->gpa; i--)
 		p->sorted[i] = p->sorted[i - 1];
 	p->sorted[i] = (uint32_t)(r - p->regions);
 	p->n++;
-	__atomic_and_fetch(&r->users, ~GONE, __ATOMIC_RELEASE);
+	/* Somebody may just be counting himself, to find that it is another one. */
+	users = __atomic_load_n(&r->users, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&r->users, &users,
+					    (uint64_t)r->id << 32 | (COUNT(users) & ~GONE), false,
+					    __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		;
 	publish(s);
 unlock:
 	pthread_mutex_unlock(&p->mutex);
@@ -445,7 +470,7 @@ unlock:
 static int wait_for_users(struct region *r, uint32_t timeout_ms)
 {
 	struct timespec deadline;
-	uint32_t users;
+	uint64_t users;
 
 	clock_gettime(CLOCK_MONOTONIC, &deadline);
 	deadline.tv_sec += timeout_ms / 1000;
@@ -457,11 +482,11 @@ static int wait_for_users(struct region *r, uint32_t timeout_ms)
 	for (;;) {
 		users = __atomic_load_n(&r->users, __ATOMIC_ACQUIRE);
 		/* Without GONE it is used again already. */
-		if (users == GONE || !(users & GONE))
+		if (COUNT(users) == GONE || !(users & GONE))
 			return 0;
 		if (!timeout_ms)
 			return -ETIMEDOUT;
-		if (syscall(SYS_futex, &r->users, FUTEX_WAIT_BITSET_PRIVATE, users,
+		if (syscall(SYS_futex, count_of(r), FUTEX_WAIT_BITSET_PRIVATE, COUNT(users),
 			    timeout_ms == GUESTMEM_REMOVE_WAIT_FOREVER ? NULL : &deadline,
 			    NULL, FUTEX_BITSET_MATCH_ANY) < 0 && errno == ETIMEDOUT)
 			return -ETIMEDOUT;
@@ -474,7 +499,7 @@ static int process_remove(struct space *s, struct guestmem_region_remove *arg,
 	const bool force = arg->flags & GUESTMEM_REMOVE_FORCE;
 	struct process *p = of(s);
 	struct region *r = NULL;
-	uint32_t users = 0;
+	uint64_t users;
 	size_t i;
 	int ret;
 
@@ -488,28 +513,30 @@ static int process_remove(struct space *s, struct guestmem_region_remove *arg,
 		pthread_mutex_unlock(&p->mutex);
 		return -ENOENT;
 	}
+	users = (uint64_t)r->id << 32;
 	if (force) {
 		users = __atomic_fetch_or(&r->users, GONE, __ATOMIC_ACQ_REL);
-	} else if (!__atomic_compare_exchange_n(&r->users, &users, GONE, false,
+	} else if (!__atomic_compare_exchange_n(&r->users, &users, users | GONE, false,
 						__ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+		arg->nlocks = COUNT(users);
+		ret = why_reason(why, EBUSY, GUESTMEM_REASON_LOCKED, r->gpa, arg->nlocks, 0);
 		pthread_mutex_unlock(&p->mutex);
-		arg->nlocks = users;
-		return why_reason(why, EBUSY, GUESTMEM_REASON_LOCKED, r->gpa, users, 0);
+		return ret;
 	}
 	memmove(&p->sorted[i], &p->sorted[i + 1], (p->n - i - 1) * sizeof(*p->sorted));
 	p->n--;
 	publish(s);
 	ret = window_clear(s->window + r->gpa, r->len);
 	why->e.addr = r->gpa;
-	if (!users)
+	if (!COUNT(users))
 		reap(p);
 	pthread_mutex_unlock(&p->mutex);
-	if (ret < 0 || !users)
+	if (ret < 0 || !COUNT(users))
 		return ret;
 
 	ret = wait_for_users(r, arg->timeout_ms);
 	if (ret < 0) {
-		arg->nlocks = __atomic_load_n(&r->users, __ATOMIC_RELAXED) & ~GONE;
+		arg->nlocks = COUNT(__atomic_load_n(&r->users, __ATOMIC_RELAXED)) & ~(uint32_t)GONE;
 		return why_reason(why, -ret, GUESTMEM_REASON_LOCKED, why->e.addr,
 				  arg->nlocks, 0);
 	}
@@ -535,7 +562,7 @@ static int process_list(struct space *s, struct guestmem_region **regions, size_
 			.id = r->id,
 			.flags = r->flags,
 			.backing = r->backing,
-			.nlocks = __atomic_load_n(&r->users, __ATOMIC_RELAXED),
+			.nlocks = COUNT(__atomic_load_n(&r->users, __ATOMIC_RELAXED)),
 			.nruns = 1,
 			.pid = (uint32_t)getpid(),
 		};
@@ -593,11 +620,6 @@ static int process_hold(struct space *s, uint64_t gpa, uint64_t len,
 	}
 	hold->region = r;
 	return 0;
-}
-
-static void process_release(struct space *s, struct guestmem_hold *hold)
-{
-	region_put(of(s), hold->region);
 }
 
 /* The pieces of many ranges, as the kernel tells them. @held: hold each, and note it. */
@@ -829,7 +851,6 @@ static const struct backend process_backend = {
 	.lock = process_lock,
 	.unlock = process_unlock,
 	.hold = process_hold,
-	.release = process_release,
 	.backing = process_backing,
 };
 
@@ -865,8 +886,8 @@ static struct process *process_new(void)
 	pthread_mutex_init(&p->mutex, NULL);
 	for (i = 0; i < MAX_REGIONS; i++) {
 		p->regions[i].users = GONE;
-		p->regions[i].free = true;
-		p->regions[i].fd = -1;
+		p->regions[i].fd = FREE;
+		p->regions[i].owner = p;
 	}
 	p->id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED);
 	return p;
@@ -911,6 +932,7 @@ struct guestmem *guestmem_create(uint64_t len)
 	}
 	slots_create(s);
 	s->slots_seq = 0;
+	s->regions = (struct guestmem_region_ *)of(s)->regions;
 	return handle_new(s, OP_CREATE);
 
 free_space:

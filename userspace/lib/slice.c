@@ -47,7 +47,7 @@ static int check(const struct guestmem *g, uint64_t gpa, uint64_t len, int prot)
 	if (ret < 0)
 		return ret;
 	/* A pointer knows of no bitmap. */
-	if (!g->space->window || (g->space->ask_first && !recover_declined()))
+	if (!g->space->window || g->space->bitmaps)
 		return fail(OP_SLICE, EOPNOTSUPP,
 			    "it is not mapped in this process, or not without being asked for");
 	return 0;

@@ -220,7 +220,8 @@ void slots_create(struct space *s)
 static void slot_set(struct space *s, uint64_t i, uint64_t word, uint32_t id)
 {
 	__atomic_store_n(&s->slots[i], word, __ATOMIC_RELAXED);
-	__atomic_store_n(&s->slot_ids[i], id, __ATOMIC_RELAXED);
+	/* Who finds the number finds the region that it was given to. */
+	__atomic_store_n(&s->slot_ids[i], id, __ATOMIC_RELEASE);
 }
 
 /* Each of them is set, as there is no telling what was removed. */
