@@ -348,8 +348,10 @@ void *guestmem_ptr_slow_(struct guestmem *g, uint64_t gpa, size_t len)
 
 	if (handle_range(g, OP_POINT, gpa, len ? len : 1, &abs) < 0)
 		return NULL;
-	if (!g->space->window || in_window(g->space, abs, len) < len) {
-		fail(OP_POINT, EOPNOTSUPP, "it is not mapped in this process");
+	/* A pointer knows of no bitmap. */
+	if (!g->space->window || g->space->bitmaps || in_window(g->space, abs, len) < len) {
+		fail(OP_POINT, EOPNOTSUPP,
+		     "it is not mapped in this process, or not without being asked for");
 		return NULL;
 	}
 	if (__atomic_load_n(&g->space->slots_seq, __ATOMIC_RELAXED) !=
