@@ -247,6 +247,7 @@ GUESTMEM_INLINE int guestmem_hold(struct guestmem *g, uint64_t gpa, size_t len,
 
 			users = __atomic_fetch_add(&r->users, 1, __ATOMIC_ACQUIRE);
 			hold->region = r;
+			hold->space = (void *)0;
 			hold->slice.iov_base = f->base + gpa;
 			hold->slice.iov_len = len;
 			if (__builtin_expect(users >> 32 == id && !(users & GUESTMEM_GONE_), 1))

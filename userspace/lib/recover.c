@@ -47,6 +47,7 @@ static _Atomic(struct section *) sections;
 /* Whom we came after, of SIGSEGV and SIGBUS. Never freed: a handler may be using it. */
 struct previous {
 	struct sigaction sa[2];
+	struct previous *older;
 };
 
 static _Atomic(struct previous *) previous;
@@ -175,6 +176,12 @@ static void handler(int sig, siginfo_t *info, void *ucontext)
 	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 
+static bool same_action(const struct sigaction *a, const struct sigaction *b)
+{
+	return a->sa_sigaction == b->sa_sigaction && a->sa_flags == b->sa_flags &&
+	       !memcmp(&a->sa_mask, &b->sa_mask, sizeof(a->sa_mask));
+}
+
 /* Ours, on top of what there is. The mutex is held. */
 static int install(void)
 {
@@ -199,8 +206,14 @@ static int install(void)
 		if (p->sa[i].sa_sigaction == handler)
 			p->sa[i] = old->sa[i];
 	}
-	/* Who was before must be known when the first fault comes. */
-	atomic_store_explicit(&previous, p, memory_order_release);
+	/* Who asks for it again and again, after the same one, takes no more memory. */
+	if (old && same_action(&p->sa[0], &old->sa[0]) && same_action(&p->sa[1], &old->sa[1])) {
+		free(p);
+	} else {
+		p->older = old;
+		/* Who was before must be known when the first fault comes. */
+		atomic_store_explicit(&previous, p, memory_order_release);
+	}
 	return sigaction(SIGSEGV, &sa, NULL) || sigaction(SIGBUS, &sa, NULL) ? -errno : 0;
 }
 
