@@ -302,6 +302,7 @@ fill_bytes:
 	ret
 	.cfi_endproc
 	.size	fill_bytes, . - fill_bytes
-
-	.section .note.GNU-stack, "", @progbits
 #endif
+
+/* In every object, also an empty one: else the stack becomes executable. */
+	.section .note.GNU-stack, "", @progbits
