@@ -247,7 +247,7 @@ static ssize_t collect(struct guestmem *g, uint64_t gpa, uint64_t len, uint64_t 
 	first = abs >> words[0];
 	last = (abs + len - 1) >> words[0];
 	need = (last - first) / 64 + 1;
-	if (nwords < need) {
+	if (nwords < need || !bitmap) {
 		e.reason = GUESTMEM_REASON_OUTPUT;
 		e.need = need;
 		e.limit = nwords;

@@ -47,7 +47,7 @@ static int managed(struct guestmem *g, enum op op, uint64_t gpa, uint64_t len, i
 static int advise(struct guestmem *g, enum op op, uint64_t gpa, uint64_t len, int prot,
 		  int advice)
 {
-	char *ptr;
+	char *ptr = NULL;
 	int ret = managed(g, op, gpa, len, prot, &ptr);
 
 	if (ret < 0 || !len)
@@ -57,7 +57,7 @@ static int advise(struct guestmem *g, enum op op, uint64_t gpa, uint64_t len, in
 
 int guestmem_msync(struct guestmem *g, uint64_t gpa, uint64_t len)
 {
-	char *ptr;
+	char *ptr = NULL;
 	int ret = managed(g, OP_MSYNC, gpa, len, 0, &ptr);
 
 	if (ret < 0 || !len)
@@ -77,7 +77,7 @@ int guestmem_drop(struct guestmem *g, uint64_t gpa, uint64_t len)
 
 int guestmem_discard(struct guestmem *g, uint64_t gpa, uint64_t len)
 {
-	char *ptr;
+	char *ptr = NULL;
 	int ret = managed(g, OP_DISCARD, gpa, len, PROT_WRITE, &ptr);
 
 	if (ret < 0 || !len)
@@ -92,7 +92,7 @@ int guestmem_discard(struct guestmem *g, uint64_t gpa, uint64_t len)
 
 int guestmem_mlock(struct guestmem *g, uint64_t gpa, uint64_t len, uint32_t flags)
 {
-	char *ptr;
+	char *ptr = NULL;
 	int ret;
 
 	if (flags & ~GUESTMEM_MLOCK_ONFAULT)
@@ -132,7 +132,7 @@ int guestmem_mlock_all(struct guestmem *g, uint32_t flags)
 
 int guestmem_munlock(struct guestmem *g, uint64_t gpa, uint64_t len)
 {
-	char *ptr;
+	char *ptr = NULL;
 	int ret = managed(g, OP_MUNLOCK, gpa, len, 0, &ptr);
 
 	if (ret < 0 || !len)
@@ -148,7 +148,7 @@ int guestmem_huge(struct guestmem *g, uint64_t gpa, uint64_t len, int on)
 int guestmem_numa(struct guestmem *g, uint64_t gpa, uint64_t len, int mode,
 		  const uint64_t *nodes, unsigned int nnodes)
 {
-	char *ptr;
+	char *ptr = NULL;
 	int ret = managed(g, OP_NUMA, gpa, len, 0, &ptr);
 
 	if (ret < 0)

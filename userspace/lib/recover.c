@@ -135,7 +135,7 @@ int guestmem_handle_fault(int sig, const void *info, void *ucontext)
 		.signo = sig,
 		.code = si->si_code,
 	};
-	PC(uc) = to;
+	PC(uc) = (__typeof__(PC(uc)))to;
 #if defined(__x86_64__)
 	uc->uc_mcontext.gregs[REG_EFL] &= ~0x400;	/* the direction is the ABI's again */
 #endif
@@ -271,7 +271,7 @@ __attribute__((constructor)) static void ask_cpu(void)
 	__builtin_cpu_init();
 	copy_avx = !!__builtin_cpu_supports("avx");
 	__cpuid(1, a, b, c, d);
-	cpu.flush_line = (b >> 8 & 255) * 8;
+	cpu.flush_line = (size_t)(b >> 8 & 255) * 8;
 	cpu.cmpxchg128 = c >> 13 & 1;
 	if (__get_cpuid_max(0, NULL) < 7)
 		return;

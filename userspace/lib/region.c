@@ -278,7 +278,10 @@ int guestmem_last(struct guestmem *g, uint64_t *last)
 	uint64_t at = 0;
 	int ret;
 
-	if (g && !last)
+	ret = handle_check(g, OP_FIND);
+	if (ret < 0)
+		return ret;
+	if (!last)
 		return fail_null(OP_FIND, "no place for the address was given");
 	ret = guestmem_next(g, 0, &e);
 	if (ret < 0)
