@@ -24,17 +24,6 @@ struct ops {
 
 #define CALLBACKS_LEN	(BASE + SPAN)
 
-int file_of(uint64_t len)
-{
-	int fd = memfd_create("guestmem-test", MFD_CLOEXEC);
-
-	if (fd >= 0 && ftruncate(fd, (off_t)len)) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
 void assert_failed_at(const struct env *e, uint64_t offset, uint64_t done)
 {
 	struct guestmem_error err;

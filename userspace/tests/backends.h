@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -118,6 +119,15 @@ static inline uint64_t at(const struct env *e, uint64_t offset)
 void assert_failed_at(const struct env *e, uint64_t offset, uint64_t done);
 
 /* A memfd of this size; -1: none. */
-int file_of(uint64_t len);
+static inline int file_of(uint64_t len)
+{
+	int fd = memfd_create("guestmem-test", MFD_CLOEXEC);
+
+	if (fd >= 0 && ftruncate(fd, (off_t)len)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
 
 #endif /* TESTS_BACKENDS_H */
