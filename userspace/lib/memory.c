@@ -12,6 +12,9 @@
 #define MLOCK_ONFAULT 1
 #endif
 
+/* No page is smaller. */
+#define MIN_PAGE	4096
+
 /* Whole pages that are all there, and this process's to manage: where. */
 static int managed(struct guestmem *g, enum op op, uint64_t gpa, uint64_t len, int prot,
 		   char **ptr)
@@ -167,6 +170,8 @@ int guestmem_flush(struct guestmem *g, uint64_t gpa, uint64_t len)
 	uint64_t line = flush_line(), abs, at;
 	struct guestmem_error e = { 0 };
 	struct space *s;
+	const char *ptr;
+	uint8_t byte;
 	int ret;
 
 	ret = handle_range(g, OP_FLUSH, gpa, len, &abs);
@@ -179,7 +184,10 @@ int guestmem_flush(struct guestmem *g, uint64_t gpa, uint64_t len)
 		return fail(OP_FLUSH, EOPNOTSUPP,
 			    "it is not mapped in this process, or faults were declined");
 	for (at = abs & ~(line - 1); at <= abs + (len - 1); at += line) {
-		if (!try_flush(s->window + at)) {
+		ptr = s->window + (at > abs ? at : abs);
+		/* A CPU that is emulated may not fault for a flush, but does for a load. */
+		if (((at <= abs || at % MIN_PAGE < line) && !try_load8(ptr, &byte)) ||
+		    !try_flush(ptr)) {
 			flush_barrier();
 			e.reason = GUESTMEM_REASON_HOLE;
 			e.addr = at > abs ? gpa + (at - abs) : gpa;

@@ -299,7 +299,10 @@ static int map_file(struct space *s, const struct guestmem_region_add *arg, int 
 	r->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (r->fd < 0)
 		return -errno;
-	if (mmap(at, arg->len, prot, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd,
+	/* Huge pages that were asked for are there, or it fails now. */
+	if (mmap(at, arg->len, prot,
+		 MAP_SHARED | MAP_FIXED |
+		 (arg->flags & GUESTMEM_ANON_HUGETLB ? 0 : MAP_NORESERVE), fd,
 		 (off_t)offset) == MAP_FAILED) {
 		err = errno;
 		close(r->fd);
@@ -322,8 +325,8 @@ static int map_anon(struct space *s, const struct guestmem_region_add *arg, stru
 
 	if (arg->flags & GUESTMEM_ANON_PRIVATE) {
 		if (mmap(s->window + arg->gpa, arg->len, prot,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE |
-			 (huge ? MAP_HUGETLB : 0), -1, 0) == MAP_FAILED)
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
+			 (huge ? MAP_HUGETLB : MAP_NORESERVE), -1, 0) == MAP_FAILED)
 			return -errno;
 		r->backing = 0;
 		return 0;

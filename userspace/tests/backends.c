@@ -24,17 +24,6 @@ struct ops {
 
 #define CALLBACKS_LEN	(BASE + SPAN)
 
-int file_of(uint64_t len)
-{
-	int fd = memfd_create("guestmem-test", MFD_CLOEXEC);
-
-	if (fd >= 0 && ftruncate(fd, (off_t)len)) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
 void assert_failed_at(const struct env *e, uint64_t offset, uint64_t done)
 {
 	struct guestmem_error err;
@@ -45,7 +34,7 @@ void assert_failed_at(const struct env *e, uint64_t offset, uint64_t done)
 		return;
 	}
 	if (err.addr != at(e, offset) || guestmem_last_done() != done)
-		fail_msg("at 0x%llx, %llu done; not at 0x%llx, %llu: %s",
+		failed("at 0x%llx, %llu done; not at 0x%llx, %llu: %s",
 			 (unsigned long long)err.addr,
 			 (unsigned long long)guestmem_last_done(),
 			 (unsigned long long)at(e, offset), (unsigned long long)done,

@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -85,10 +86,14 @@ static inline uint64_t at(const struct env *e, uint64_t offset)
 	return BASE + offset - e->shift;
 }
 
+/* cmocka's fail_msg(), which is of no use where internal.h has its fail(). */
+#define failed(...) (print_error("ERROR: " __VA_ARGS__), print_error("\n"), \
+		     _fail(__FILE__, __LINE__))
+
 #define assert_ok(call) do {						\
 	long long ret_ = (long long)(call);				\
 	if (ret_ < 0)							\
-		fail_msg("%s: %lld, %s", #call, ret_, guestmem_strerror());	\
+		failed("%s: %lld, %s", #call, ret_, guestmem_strerror());	\
 } while (0)
 
 /* It fails with this in every way that there is to tell it. */
@@ -97,7 +102,7 @@ static inline uint64_t at(const struct env *e, uint64_t offset)
 	errno = 0;							\
 	got_ = (long long)(call);					\
 	if (got_ != -(err))						\
-		fail_msg("%s: %lld, not %d (%s)", #call, got_, -(err),	\
+		failed("%s: %lld, not %d (%s)", #call, got_, -(err),	\
 			 guestmem_strerror());				\
 	assert_int_equal(errno, (err));					\
 	assert_int_equal(guestmem_last_error(NULL), -(err));		\
@@ -114,6 +119,15 @@ static inline uint64_t at(const struct env *e, uint64_t offset)
 void assert_failed_at(const struct env *e, uint64_t offset, uint64_t done);
 
 /* A memfd of this size; -1: none. */
-int file_of(uint64_t len);
+static inline int file_of(uint64_t len)
+{
+	int fd = memfd_create("guestmem-test", MFD_CLOEXEC);
+
+	if (fd >= 0 && ftruncate(fd, (off_t)len)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
 
 #endif /* TESTS_BACKENDS_H */

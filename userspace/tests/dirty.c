@@ -19,7 +19,7 @@ static void assert_marked(struct env *e, uint64_t first, uint64_t end)
 		bool want = end > first && i >= first / GRANULE && i <= (end - 1) / GRANULE;
 
 		if ((bits[i / 64] >> i % 64 & 1) != want)
-			fail_msg("granule at 0x%llx is %smarked, after 0x%llx to 0x%llx",
+			failed("granule at 0x%llx is %smarked, after 0x%llx to 0x%llx",
 				 (unsigned long long)(i * GRANULE), want ? "not " : "",
 				 (unsigned long long)first, (unsigned long long)end);
 		n -= want;

@@ -201,7 +201,9 @@ static void test_ptr(struct env *e)
 	assert_int_equal(e->mem[0], 0x5a);
 	assert_ptr_equal(guestmem_ptr(e->g, at(e, 7 * PAGE + 3), 0), p + 7 * PAGE + 3);
 	assert_null_fails(guestmem_ptr(e->g, UINT64_MAX, 2), EOVERFLOW);
-	assert_null_fails(guestmem_ptr(e->g, UINT64_MAX, 1), ENXIO);
+	/* The device has more addresses than its window. */
+	if (e->len)
+		assert_null_fails(guestmem_ptr(e->g, UINT64_MAX, 1), ENXIO);
 	if (!(e->has & F_REGIONS))
 		return;
 	/* All in one region, on either side of each end */
