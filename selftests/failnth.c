@@ -18,6 +18,7 @@
 
 #include <linux/fs.h>
 #include <sys/epoll.h>
+#include <sys/rseq.h>
 #include <sys/wait.h>
 
 #include "modules/guestmem_edu.h"
@@ -60,10 +61,24 @@ static const char *const kernel_knobs[][2] = {
 	{ "/sys/kernel/debug/fail_usercopy/verbose", "0" },
 };
 
+/*
+ * When a thread was preempted, the kernel writes to its struct rseq as it returns to user
+ * space, and kills it if it cannot: as after fork(2), when the page must be copied and its
+ * allocation is what fails. So we have none.
+ */
+static void rseq_end(void)
+{
+	if (__rseq_size)
+		syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset,
+			sizeof(struct rseq), RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
+}
+
 static int injectors_open(void)
 {
 	unsigned int i;
 	int n = 0, fd;
+
+	rseq_end();
 
 	for (i = 0; i < ARRAY_SIZE(kernel_knobs); i++) {
 		fd = open(kernel_knobs[i][0], O_WRONLY | O_CLOEXEC);

@@ -22,8 +22,8 @@
  * @base: where address 0 is
  * @dirty: bitmap of the guest, or NULL: first log2 of its granule, then its words
  * @offset: of address 0 in the guest
- * @slots: for each 2 MiB of the guest's addresses, 0 or the region there, if it is only
- *	one: where it ends, plus where in the 2 MiB it starts, divided by 512
+ * @slots: for each 2 MiB of the guest's addresses, where the region ends that has the
+ *	first of them; 0 if there is none
  * @nslots: how many; 0 if they cannot be used
  * @seq: of the table that the slots are made from
  * @slots_seq: what it was then
@@ -194,19 +194,23 @@ GUESTMEM_INLINE int guestmem_write(struct guestmem *g, uint64_t gpa, const void 
 	return guestmem_write_slow_(g, gpa, buf, len);
 }
 
+/* Is that, and at least a byte, before the end that the slot tells? A window has no 2^63. */
+GUESTMEM_INLINE int guestmem_reaches_(const struct guestmem_fast_ *f, uint64_t gpa, size_t len);
+GUESTMEM_INLINE int guestmem_reaches_(const struct guestmem_fast_ *f, uint64_t gpa, size_t len)
+{
+	uint64_t end = __atomic_load_n(&f->slots[gpa >> 21], __ATOMIC_ACQUIRE);
+
+	return (int64_t)len >= 0 && (int64_t)(end - gpa) > (int64_t)(len - (len != 0));
+}
+
 GUESTMEM_INLINE void *guestmem_ptr(struct guestmem *g, uint64_t gpa, size_t len)
 {
 	const struct guestmem_fast_ *f = (const struct guestmem_fast_ *)g;
 
-	if (__builtin_expect(f && gpa >> 21 < f->nslots, 1)) {
-		uint64_t slot = *(const volatile uint64_t *)&f->slots[gpa >> 21];
-		uint64_t end = slot & ~(uint64_t)4095;
-
-		if (__builtin_expect(gpa < end && len <= end - gpa &&
-				     (gpa & 0x1fffff) >= (slot & 4095) << 9 &&
-				     *(const volatile uint32_t *)f->seq == f->slots_seq, 1))
-			return f->base + gpa;
-	}
+	if (__builtin_expect(f && gpa >> 21 < f->nslots, 1) &&
+	    __builtin_expect(guestmem_reaches_(f, gpa, len) &&
+			     *(const volatile uint32_t *)f->seq == f->slots_seq, 1))
+		return f->base + gpa;
 	return guestmem_ptr_slow_(g, gpa, len);
 }
 
@@ -225,8 +229,8 @@ GUESTMEM_INLINE void guestmem_release(struct guestmem_hold *hold)
 }
 
 /*
- * A slot's word is written before its number, and the region of a number is GONE before
- * another word is: so the word that is read after a number that can still be counted in is
+ * A slot's end is written before its number, and the region of a number is GONE before
+ * another end is: so the end that is read after a number that can still be counted in is
  * of the region with that number.
  */
 GUESTMEM_INLINE int guestmem_hold(struct guestmem *g, uint64_t gpa, size_t len,
@@ -236,16 +240,14 @@ GUESTMEM_INLINE int guestmem_hold(struct guestmem *g, uint64_t gpa, size_t len,
 
 	if (__builtin_expect(f && hold && len && f->regions && gpa >> 21 < f->nslots, 1)) {
 		uint32_t id = __atomic_load_n(&f->slot_ids[gpa >> 21], __ATOMIC_ACQUIRE);
-		uint64_t slot = __atomic_load_n(&f->slots[gpa >> 21], __ATOMIC_ACQUIRE);
-		uint64_t end = slot & ~(uint64_t)4095;
 		uint64_t users;
 
-		if (__builtin_expect(gpa < end && len <= end - gpa &&
-				     (gpa & 0x1fffff) >= (slot & 4095) << 9, 1)) {
+		if (__builtin_expect(guestmem_reaches_(f, gpa, len), 1)) {
 			struct guestmem_region_ *r = &f->regions[id % GUESTMEM_REGIONS_];
 
 			users = __atomic_fetch_add(&r->users, 1, __ATOMIC_ACQUIRE);
 			hold->region = r;
+			hold->space = (void *)0;
 			hold->slice.iov_base = f->base + gpa;
 			hold->slice.iov_len = len;
 			if (__builtin_expect(users >> 32 == id && !(users & GUESTMEM_GONE_), 1))

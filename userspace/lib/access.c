@@ -67,9 +67,15 @@ static uint64_t move(struct space *s, enum access access, uint64_t gpa, char *bu
 	return len - fill_bytes(at, value, len);
 }
 
-static bool is_in_window(const struct space *s, uintptr_t addr)
+/*
+ * Was the last fault at the caller's buffer? Of an address that the CPU does not have, it
+ * is not told: none of the window's is one.
+ */
+static bool is_of_buffer(const struct space *s)
 {
-	return addr - (uintptr_t)s->window < s->window_len;
+	if (!last_fault.addr)
+		return last_fault.code == SI_KERNEL;
+	return last_fault.addr - (uintptr_t)s->window >= s->window_len;
 }
 
 /* What the window cannot do. */
@@ -125,7 +131,7 @@ int space_access(struct space *s, enum access access, uint64_t gpa, void *buf, u
 		if (n && moved == n)
 			continue;
 		if (n) {
-			if (buf && last_fault.addr && !is_in_window(s, last_fault.addr)) {
+			if (buf && is_of_buffer(s)) {
 				why->e.addr = gpa + *done;
 				return why_text(why, EFAULT, buffer_text);
 			}

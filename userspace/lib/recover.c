@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
+#include <unistd.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -46,6 +47,7 @@ static _Atomic(struct section *) sections;
 /* Whom we came after, of SIGSEGV and SIGBUS. Never freed: a handler may be using it. */
 struct previous {
 	struct sigaction sa[2];
+	struct previous *older;
 };
 
 static _Atomic(struct previous *) previous;
@@ -174,6 +176,12 @@ static void handler(int sig, siginfo_t *info, void *ucontext)
 	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 
+static bool same_action(const struct sigaction *a, const struct sigaction *b)
+{
+	return a->sa_sigaction == b->sa_sigaction && a->sa_flags == b->sa_flags &&
+	       !memcmp(&a->sa_mask, &b->sa_mask, sizeof(a->sa_mask));
+}
+
 /* Ours, on top of what there is. The mutex is held. */
 static int install(void)
 {
@@ -198,8 +206,14 @@ static int install(void)
 		if (p->sa[i].sa_sigaction == handler)
 			p->sa[i] = old->sa[i];
 	}
-	/* Who was before must be known when the first fault comes. */
-	atomic_store_explicit(&previous, p, memory_order_release);
+	/* Who asks for it again and again, after the same one, takes no more memory. */
+	if (old && same_action(&p->sa[0], &old->sa[0]) && same_action(&p->sa[1], &old->sa[1])) {
+		free(p);
+	} else {
+		p->older = old;
+		/* Who was before must be known when the first fault comes. */
+		atomic_store_explicit(&previous, p, memory_order_release);
+	}
 	return sigaction(SIGSEGV, &sa, NULL) || sigaction(SIGBUS, &sa, NULL) ? -errno : 0;
 }
 
@@ -244,7 +258,7 @@ bool recover_declined(void)
 
 #if defined(__x86_64__)
 /* Of copy_x86_64.S */
-extern uint64_t copy_rep_min;
+extern uint64_t copy_rep_min, copy_stream_min;
 extern uint8_t copy_avx;
 
 struct cpu cpu;
@@ -252,6 +266,7 @@ struct cpu cpu;
 __attribute__((constructor)) static void ask_cpu(void)
 {
 	unsigned int a, b, c, d;
+	long cache;
 
 	__builtin_cpu_init();
 	copy_avx = !!__builtin_cpu_supports("avx");
@@ -263,5 +278,9 @@ __attribute__((constructor)) static void ask_cpu(void)
 	__cpuid_count(7, 0, a, b, c, d);
 	if (b >> 9 & 1)		/* enhanced rep movsb */
 		copy_rep_min = 2048;
+	/* What a virtual machine is told is the cache of all its host. */
+	cache = sysconf(_SC_LEVEL3_CACHE_SIZE) / 4 * 3;
+	if (cache > 0)
+		copy_stream_min = (uint64_t)(cache < 64 << 20 ? cache : 64 << 20);
 }
 #endif

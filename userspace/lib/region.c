@@ -349,9 +349,8 @@ void *guestmem_ptr_slow_(struct guestmem *g, uint64_t gpa, size_t len)
 
 	if (handle_range(g, OP_POINT, gpa, len ? len : 1, &abs) < 0)
 		return NULL;
-	/* As guestmem_slice(): a pointer knows of no bitmap. */
-	if (!g->space->window || in_window(g->space, abs, len) < len ||
-	    (g->space->ask_first && !recover_declined())) {
+	/* A pointer knows of no bitmap. */
+	if (!g->space->window || g->space->bitmaps || in_window(g->space, abs, len) < len) {
 		fail(OP_POINT, EOPNOTSUPP,
 		     "it is not mapped in this process, or not without being asked for");
 		return NULL;
