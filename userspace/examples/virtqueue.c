@@ -25,7 +25,7 @@
 #define HEADER		0x5000UL
 #define STATUS		0x6000UL
 #define DATA		(SPLIT - 512)	/* so that it lies in both regions */
-#define SIZE		8		/* of the queue */
+#define SIZE		8UL		/* of the queue */
 #define REQUESTS	3
 
 enum { NEXT = 1, WRITE = 2, INDIRECT = 4 };	/* descriptor flags */
