@@ -61,24 +61,10 @@ static const char *const kernel_knobs[][2] = {
 	{ "/sys/kernel/debug/fail_usercopy/verbose", "0" },
 };
 
-/*
- * When a thread was preempted, the kernel writes to its struct rseq as it returns to user
- * space, and kills it if it cannot: as after fork(2), when the page must be copied and its
- * allocation is what fails. So we have none.
- */
-static void rseq_end(void)
-{
-	if (__rseq_size)
-		syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset,
-			sizeof(struct rseq), RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
-}
-
 static int injectors_open(void)
 {
 	unsigned int i;
 	int n = 0, fd;
-
-	rseq_end();
 
 	for (i = 0; i < ARRAY_SIZE(kernel_knobs); i++) {
 		fd = open(kernel_knobs[i][0], O_WRONLY | O_CLOEXEC);
@@ -93,6 +79,18 @@ static int injectors_open(void)
 		n += injectors[i].fd >= 0;
 	}
 	return n;
+}
+
+/*
+ * The kernel tells a thread that it moved by writing to its memory, and kills it if it
+ * cannot: as when fork() has that page shared, and the copy of it is what is to fail.
+ */
+static int rseq_end(void)
+{
+	if (!__rseq_size)
+		return 0;
+	return syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset,
+		       sizeof(struct rseq), RSEQ_FLAG_UNREGISTER, RSEQ_SIG) ? -errno : 0;
 }
 
 /* What is ordered already may fail the order. */
@@ -936,6 +934,7 @@ FIXTURE_SETUP(failnth)
 	enum gm_kind kind;
 
 	gm_guest_setup(_metadata, &s->guest);
+	ASSERT_EQ(0, rseq_end());
 	ASSERT_LE(1, injectors_open())
 		TH_LOG("the module was not built with GUESTMEM_FAIL_NTH=y, nor can the kernel inject failures");
 	ASSERT_EQ(0, gm_mem_alloc(&s->small, GM_ANON, SMALL_LEN));
