@@ -16,8 +16,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define RAM_LEN		(2UL << 20)	/* in two regions, the second from SPLIT on */
-#define SPLIT		(1UL << 20)
+#define SPLIT		(1UL << 20)	/* where the first region ends, and the second begins */
+#define RAM_LEN		(2 * SPLIT)
 #define DESC		0x1000UL	/* where the driver put the queue */
 #define AVAIL		0x2000UL
 #define USED		0x3000UL
@@ -25,18 +25,18 @@
 #define HEADER		0x5000UL
 #define STATUS		0x6000UL
 #define DATA		(SPLIT - 512)	/* so that it lies in both regions */
-#define SIZE		8		/* of the queue */
+#define SIZE		8UL		/* of the queue */
 #define REQUESTS	3
 
-enum { NEXT = 1, WRITE = 2, INDIRECT = 4 };		/* descriptor flags */
-enum { IN, OUT };					/* request types */
-enum { OK, IOERR, UNSET };				/* status */
+enum { NEXT = 1, WRITE = 2, INDIRECT = 4 };	/* descriptor flags */
+enum { IN, OUT };				/* request types */
+enum { OK, IOERR, UNSET };			/* status */
 
 struct desc { uint64_t addr; uint32_t len; uint16_t flags, next; };
 struct request { uint32_t type, reserved; uint64_t offset; };
 
 static struct guestmem *guest;
-static char *ram;					/* what the guest's CPU sees */
+static char *ram;				/* what the guest's CPU sees */
 static int kick, irq, disk;
 
 static void check(bool ok, const char *what)
@@ -62,7 +62,7 @@ static int walk(uint64_t table, uint32_t size, uint16_t i, struct chain *c, bool
 	uint32_t len;
 	uint64_t addr;
 
-	for (;; i = le16toh(i)) {
+	for (;;) {
 		uint64_t at = table + i * sizeof(struct desc);
 
 		if (i >= size || c->n == SIZE)
@@ -70,7 +70,7 @@ static int walk(uint64_t table, uint32_t size, uint16_t i, struct chain *c, bool
 		if (guestmem_read_le64(guest, at, &addr) < 0 ||
 		    guestmem_read_le32(guest, at + 8, &len) < 0 ||
 		    guestmem_read_le16(guest, at + 12, &flags) < 0 ||
-		    guestmem_read16(guest, at + 14, &i) < 0)
+		    guestmem_read_le16(guest, at + 14, &i) < 0)
 			return -errno;
 		if (flags & INDIRECT)
 			return indirect ? -EINVAL : walk(addr, len / 16, 0, c, true);

@@ -75,7 +75,9 @@ for page in "$man"/man?/*; do
 		# scdoc begins more paragraphs than there are.
 		mandoc -T lint -W warning "$page" | grep -v 'skipping paragraph macro' || :
 	elif command -v man >/dev/null; then
-		{ MANWIDTH=80 man --warnings -l "$page" >/dev/null; } 2>&1
+		# a long name in a column of a table
+		{ MANWIDTH=80 man --warnings -l "$page" >/dev/null; } 2>&1 |
+			grep -v "can.t break line" || :
 	fi
 done >"$tmp/lint"
 [ ! -s "$tmp/lint" ] || complain "$(cat "$tmp/lint")"
