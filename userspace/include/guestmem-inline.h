@@ -276,7 +276,7 @@ GUESTMEM_INLINE int guestmem_read##width_(struct guestmem *g, uint64_t gpa,		\
 					  uint##width_##_t *value)			\
 {											\
 	const struct guestmem_fast_ *f = (const struct guestmem_fast_ *)g;		\
-	uint##width_##_t got, slow;							\
+	uint##width_##_t got, slow = 0;							\
 	uint32_t failed;								\
 	int ret;									\
 											\
