@@ -264,7 +264,7 @@ struct guestmem_fault {
  * @fill: set @len bytes at @gpa to @value; if it is NULL, @write is asked
  * @cmpxchg: 1 if the @width bytes at @gpa were as @expected and are as @desired now, 0 if
  *	they were not and are put into @expected, or a negative errno value. The other
- *	atomic operations are made of it
+ *	atomic operations are made of it, and of @read
  * @expose_va: prepare one page so that its address in @mapping can be given to the
  *	kernel for DMA; asked for each page of a lock. NULL: always ready
  * @lock: keep the pages (numbers of 4096 bytes) as they are; 1 if @unlock must be asked
