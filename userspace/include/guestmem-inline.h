@@ -158,14 +158,15 @@ GUESTMEM_INLINE void guestmem_dirty_(struct guestmem *g, uint64_t gpa, uint64_t 
 GUESTMEM_INLINE void guestmem_dirty_(struct guestmem *g, uint64_t gpa, uint64_t len)
 {
 	const struct guestmem_fast_ *f = (const struct guestmem_fast_ *)g;
-	uint64_t *dirty = *(uint64_t *const volatile *)&f->dirty;
+	uint64_t *dirty = __atomic_load_n(&f->dirty, __ATOMIC_ACQUIRE);
 	uint64_t first, last;
 
 	if (__builtin_expect(!dirty, 1))
 		return;
 	first = (gpa + f->offset) >> dirty[0];
 	last = (gpa + f->offset + len - 1) >> dirty[0];
-	if (first != last || !(*(volatile uint64_t *)&dirty[1 + first / 64] >> first % 64 & 1))
+	if (first != last ||
+	    !(__atomic_load_n(&dirty[1 + first / 64], __ATOMIC_RELAXED) >> first % 64 & 1))
 		guestmem_dirty_slow_(g, gpa, len);
 }
 
@@ -199,12 +200,13 @@ GUESTMEM_INLINE void *guestmem_ptr(struct guestmem *g, uint64_t gpa, size_t len)
 	const struct guestmem_fast_ *f = (const struct guestmem_fast_ *)g;
 
 	if (__builtin_expect(f && gpa >> 21 < f->nslots, 1)) {
-		uint64_t slot = *(const volatile uint64_t *)&f->slots[gpa >> 21];
+		uint64_t slot = __atomic_load_n(&f->slots[gpa >> 21], __ATOMIC_RELAXED);
 		uint64_t end = slot & ~(uint64_t)4095;
 
 		if (__builtin_expect(gpa < end && len <= end - gpa &&
 				     (gpa & 0x1fffff) >= (slot & 4095) << 9 &&
-				     *(const volatile uint32_t *)f->seq == f->slots_seq, 1))
+				     __atomic_load_n(f->seq, __ATOMIC_RELAXED) ==
+				     __atomic_load_n(&f->slots_seq, __ATOMIC_RELAXED), 1))
 			return f->base + gpa;
 	}
 	return guestmem_ptr_slow_(g, gpa, len);
