@@ -221,7 +221,8 @@ GUESTMEM_INLINE void *guestmem_ptr(struct guestmem *g, uint64_t gpa, size_t len)
 
 	if (__builtin_expect(f && gpa >> 21 < f->nslots, 1) &&
 	    __builtin_expect(guestmem_reaches_(f, gpa, len) &&
-			     __atomic_load_n(f->seq, __ATOMIC_RELAXED) == f->slots_seq, 1))
+			     __atomic_load_n(f->seq, __ATOMIC_RELAXED) ==
+			     __atomic_load_n(&f->slots_seq, __ATOMIC_RELAXED), 1))
 		return f->base + gpa;
 	return guestmem_ptr_slow_(g, gpa, len);
 }

@@ -96,6 +96,12 @@ static int fall_back(struct space *s, enum access access, uint64_t gpa, char *bu
 	return ret;
 }
 
+/* Of a fill, there is none. */
+static char *buf_at(char *buf, uint64_t done)
+{
+	return buf ? buf + done : NULL;
+}
+
 int space_access(struct space *s, enum access access, uint64_t gpa, void *buf, uint64_t len,
 		 uint8_t value, uint64_t *done, struct why *why)
 {
@@ -119,7 +125,7 @@ int space_access(struct space *s, enum access access, uint64_t gpa, void *buf, u
 		}
 		if (n) {
 			last_fault.addr = 0;
-			moved = move(s, access, at, (char *)buf + (buf ? *done : 0), n, value);
+			moved = move(s, access, at, buf_at(buf, *done), n, value);
 			if (write)
 				dirty_mark(s, at, moved);
 		}
@@ -144,7 +150,7 @@ int space_access(struct space *s, enum access access, uint64_t gpa, void *buf, u
 			continue;
 		if (ret < 0)
 			return ret;
-		return fall_back(s, access, fault.gpa, (char *)buf + (buf ? *done : 0),
+		return fall_back(s, access, fault.gpa, buf_at(buf, *done),
 				 fault.len, value, done, why);
 	}
 	return 0;

@@ -43,7 +43,7 @@ static int managed(struct guestmem *g, enum op op, uint64_t gpa, uint64_t len, i
 		ret = space_reach(g->space, abs + reach, len - reach, prot, &reach, &why);
 	if (ret < 0)
 		return fail_why(g, op, ret, &why, 0);
-	*ptr = g->fast.base + gpa;
+	*ptr = len ? g->fast.base + gpa : NULL;
 	return 0;
 }
 

@@ -353,7 +353,7 @@ void *guestmem_ptr_slow_(struct guestmem *g, uint64_t gpa, size_t len)
 	if (handle_range(g, OP_POINT, gpa, len ? len : 1, &abs) < 0)
 		return NULL;
 	/* A pointer knows of no bitmap. */
-	if (!g->space->window || g->space->bitmaps || in_window(g->space, abs, len) < len) {
+	if (!g->space->window || g->space->bitmaps) {
 		fail(OP_POINT, EOPNOTSUPP,
 		     "it is not mapped in this process, or not without being asked for");
 		return NULL;
@@ -366,10 +366,12 @@ void *guestmem_ptr_slow_(struct guestmem *g, uint64_t gpa, size_t len)
 		abs = e.gpa + e.len;
 		ret = -ENXIO;
 	}
+	if (!ret && in_window(g->space, abs, len) < len)
+		ret = why_text(&why, EOPNOTSUPP, "it is beyond what is mapped in this process");
+	else if (ret == -ENXIO)
+		why_reason(&why, ENXIO, GUESTMEM_REASON_HOLE, abs, 0, 0);
 	if (!ret)
 		return g->fast.base + gpa;
-	if (ret == -ENXIO)
-		why_reason(&why, ENXIO, GUESTMEM_REASON_HOLE, abs, 0, 0);
 	fail_why(g, OP_POINT, ret, &why, 0);
 	return NULL;
 }

@@ -17,7 +17,8 @@ static int reach(struct guestmem *g, uint64_t gpa, uint64_t len, int prot,
 	n = in_window(s, abs, n);
 	if (!n && len)
 		return why_text(why, EOPNOTSUPP, "it is not mapped in this process");
-	slice->iov_base = g->fast.base + gpa;
+	/* An empty range may be anywhere. */
+	slice->iov_base = in_window(s, abs, 1) ? g->fast.base + gpa : NULL;
 	slice->iov_len = n;
 	return 0;
 }

@@ -251,7 +251,7 @@ static void slots_good(struct space *s, uint32_t seq)
 {
 	struct guestmem *g;
 
-	s->slots_seq = seq;
+	__atomic_store_n(&s->slots_seq, seq, __ATOMIC_RELAXED);
 	for (g = s->handles; g; g = g->next)
 		__atomic_store_n(&g->fast.slots_seq, seq, __ATOMIC_RELEASE);
 }
