@@ -282,7 +282,7 @@ void gm_stale_work(struct work_struct *work)
 		if (gpa++ == U64_MAX)
 			break;
 	}
-	/* A new suspicion that sets it to 0 meanwhile must not lose its tries, and brings a look. */
+	/* A new suspicion that sets it to 0 meanwhile must not lose its tries; it brings a look. */
 	tries = READ_ONCE(guest->stale_tries);
 	if (again && tries < GM_STALE_TRIES &&
 	    cmpxchg(&guest->stale_tries, tries, tries + 1) == tries)

@@ -168,7 +168,7 @@ static void access_memory(uint64_t gpa, uint64_t len, uint8_t how, uint8_t value
 			     e.gpa + e.len <= SIZE && page[(e.gpa + e.len - 1) / PAGE].id == e.id));
 		break;
 	case 5:
-		must((guestmem_ptr(g, gpa, len) != NULL) ==
+		must(!!guestmem_ptr(g, gpa, len) ==
 		     (gpa < SIZE && page[gpa / PAGE].id && len <= SIZE - gpa &&
 		      (!len || page[(gpa + len - 1) / PAGE].id == page[gpa / PAGE].id)));
 		break;

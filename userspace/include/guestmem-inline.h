@@ -290,7 +290,7 @@ GUESTMEM_INLINE int guestmem_read##width_(struct guestmem *g, uint64_t gpa,		\
 	}										\
 	ret = guestmem_read_slow_(g, gpa, value ? &slow : (uint##width_##_t *)0,	\
 				  sizeof(slow));					\
-	if (ret >= 0)									\
+	if (value && ret >= 0)								\
 		*value = slow;								\
 	return ret;									\
 }											\

@@ -315,9 +315,9 @@ static int lock_pages(struct space *s, struct lock *lock, uint32_t *handle, stru
 	lock->undo = ret > 0 && c->ops.unlock;
 	pthread_mutex_lock(&c->mutex);
 	lock->handle = ++c->last_lock;
-	*handle = lock->handle;
 	lock->next = c->locks;
 	c->locks = lock;
+	*handle = c->last_lock;
 	pthread_mutex_unlock(&c->mutex);
 	return 0;
 }

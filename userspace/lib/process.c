@@ -722,9 +722,9 @@ static int process_translate(struct space *s, struct guestmem_translate *arg,
 }
 
 /* A handle is a place among the locks, and a number that differs each time. */
-static int lock_add(struct process *p, struct lock *lock, struct why *why)
+static int lock_add(struct process *p, struct lock *lock, uint32_t *handle,
+		    struct why *why)
 {
-	uint32_t i, handle;
 	int ret = 0;
 
 	pthread_mutex_lock(&p->mutex);
@@ -732,14 +732,13 @@ static int lock_add(struct process *p, struct lock *lock, struct why *why)
 		ret = why_reason(why, ENOSPC, GUESTMEM_REASON_LIMIT, 0, MAX_LOCKS + 1, MAX_LOCKS);
 		goto unlock;
 	}
-	for (i = 0; i < MAX_LOCKS; i++) {
-		handle = ++p->next_lock;
-		if (!p->locks[handle % MAX_LOCKS] && handle)
-			break;
-	}
+	do {
+		p->next_lock++;
+	} while (!p->next_lock || p->locks[p->next_lock % MAX_LOCKS]);
 	lock->handle = p->next_lock;
-	p->locks[lock->handle % MAX_LOCKS] = lock;
+	p->locks[p->next_lock % MAX_LOCKS] = lock;
 	p->nlocks++;
+	*handle = p->next_lock;
 unlock:
 	pthread_mutex_unlock(&p->mutex);
 	return ret;
@@ -788,12 +787,11 @@ static int process_lock(struct space *s, struct guestmem_lock *arg, struct why *
 	lock->n = p.nheld;
 	if (p.held)
 		memcpy(lock->regions, p.held, p.nheld * sizeof(void *));
-	ret = lock_add(of(s), lock, why);
+	ret = lock_add(of(s), lock, &arg->handle, why);
 	if (ret) {
 		free(lock);
 		goto put;
 	}
-	arg->handle = lock->handle;
 	free(p.held);
 	return 0;
 put:

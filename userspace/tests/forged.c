@@ -311,7 +311,8 @@ static void test_noise(void **state)
 			};
 		if (i % 3 == 0) {
 			p = (unsigned char *)t;
-			p[(size_t)rand_r(&seed) % sizeof(*t)] ^= (unsigned char)(1 << rand_r(&seed) % 8);
+			p[(size_t)rand_r(&seed) % sizeof(*t)] ^=
+				(unsigned char)(1 << rand_r(&seed) % 8);
 		}
 		t->seq = (uint32_t)i * 2;
 		check_all();

@@ -398,7 +398,8 @@ static void test_model(void **state)
 	double end = now() + 3;
 
 	(void)state;
-	seed = seed_text ? strtoull(seed_text, NULL, 0) : (uint64_t)(now() * 1e9) ^ (uint64_t)getpid();
+	seed = seed_text ? strtoull(seed_text, NULL, 0) :
+			   (uint64_t)(now() * 1e9) ^ (uint64_t)getpid();
 	seed += !seed;
 	started = seed;
 	/* Before anything can go wrong */

@@ -165,15 +165,16 @@ static void *manage(void *arg)
 		if (!ids[slot]) {
 			assert_ok(guestmem_add_file(g, base_of(slot), LEN, file,
 						    (slot * VERSIONS + version) * LEN,
-						    rand_r(&seed) % 4 ? 0 : GUESTMEM_REGION_READONLY,
-						    &ids[slot]));
+						    rand_r(&seed) % 4 ? 0 :
+						    GUESTMEM_REGION_READONLY, &ids[slot]));
 			__atomic_add_fetch(&counts[5], 1, __ATOMIC_RELAXED);
 			if (rand_r(&seed) % 2)
 				usleep(50);
 			continue;
 		}
 		if (slot >= SLOTS / 2) {
-			assert_ok(guestmem_revoke(g, ids[slot], GUESTMEM_REMOVE_WAIT_FOREVER, NULL));
+			assert_ok(guestmem_revoke(g, ids[slot], GUESTMEM_REMOVE_WAIT_FOREVER,
+						  NULL));
 			__atomic_add_fetch(&counts[7], 1, __ATOMIC_RELAXED);
 		} else {
 			ret = guestmem_remove(g, ids[slot]);
