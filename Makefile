@@ -8,7 +8,8 @@ DESTDIR	?=
 KERNEL	?= 6.12
 
 .DEFAULT_GOAL := all
-.PHONY: help all modules userspace modules_install install clean demo check lint torture shell bench
+.PHONY: help all modules userspace modules_install install uninstall clean demo check lint \
+	torture shell bench bench-lib
 
 help:
 	@echo 'On this machine:'
@@ -17,8 +18,10 @@ help:
 	@echo '  make modules          only the module'
 	@echo '  make userspace        only library, command and examples'
 	@echo '  make modules_install  install the module, as root'
-	@echo '  make install          install library, command, headers and udev rule'
-	@echo '                        (PREFIX=/usr/local DESTDIR=)'
+	@echo '  make install          install library, command, headers, man pages and udev rule'
+	@echo '                        (PREFIX=/usr/local DESTDIR=; uninstall takes the same)'
+	@echo '  make bench-lib        what access by the library costs, and by others, in a few minutes'
+	@echo '                        (installs Debian packages of the others, and fetches a source)'
 	@echo '  make clean            remove what was built here'
 	@echo
 	@echo 'In a virtual machine; missing Debian packages are installed first:'
@@ -48,6 +51,10 @@ install:
 	$(MAKE) -C userspace PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' install
 	install -D -m 644 debian/guestmem.udev '$(DESTDIR)/usr/lib/udev/rules.d/60-guestmem.rules'
 
+uninstall:
+	$(MAKE) -C userspace PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' uninstall
+	rm -f '$(DESTDIR)/usr/lib/udev/rules.d/60-guestmem.rules'
+
 clean:
 	rm -rf build
 	$(MAKE) -C userspace clean
@@ -74,6 +81,10 @@ bench: vm-$(KERNEL)
 	@$(MAKE) -s -C selftests bench
 	@echo 'Instructions, counted by an emulated CPU, on Linux $(KERNEL):'
 	@selftests/vm/run -k $(KERNEL) --icount -M build/$(KERNEL)/module/guestmem.ko -- selftests/build/bench
+
+bench-lib:
+	@selftests/vm/deps build bench
+	@userspace/bench/run
 
 shell: vm-$(KERNEL)
 	@selftests/vm/run -k $(KERNEL) -i -M build/$(KERNEL)/module/guestmem.ko \

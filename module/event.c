@@ -89,13 +89,14 @@ static struct gm_eventfd *gm_eventfd_replace(struct gm_file *file, struct gm_eve
 	} else if (new->events && !old && file->neventfds == GUESTMEM_MAX_EVENTFDS) {
 		*rc = -ENOSPC;
 	} else {
+		/* Marked writes, as gm_show_fdinfo() looks without the lock. */
 		if (old) {
 			list_del(&old->node);
-			file->neventfds--;
+			WRITE_ONCE(file->neventfds, file->neventfds - 1);
 		}
 		if (new->events) {
 			list_add_tail(&new->node, &file->eventfds);
-			file->neventfds++;
+			WRITE_ONCE(file->neventfds, file->neventfds + 1);
 		}
 	}
 	spin_unlock(&file->guest->event_lock);

@@ -280,9 +280,10 @@ void gm_guest_unreserve(struct gm_guest *guest, struct gm_region *region)
 	lockdep_assert_held_write(&guest->regions_rwsem);
 	interval_tree_remove(&region->node, &guest->regions);
 	guest->nregions--;
+	/* Marked writes, as some look without the lock. */
 	if (region->state == GM_REGION_LIVE)
-		guest->nlive--;
-	region->state = GM_REGION_REMOVED;
+		WRITE_ONCE(guest->nlive, guest->nlive - 1);
+	WRITE_ONCE(region->state, GM_REGION_REMOVED);
 }
 
 /**

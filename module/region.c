@@ -131,8 +131,9 @@ int gm_ioctl_region_add(struct gm_cmd *cmd)
 		goto err_unreserve;
 
 	down_write(&guest->regions_rwsem);
-	region->state = GM_REGION_LIVE;
-	guest->nlive++;
+	/* Marked writes, as some look without the lock. */
+	WRITE_ONCE(region->state, GM_REGION_LIVE);
+	WRITE_ONCE(guest->nlive, guest->nlive + 1);
 	region->generation = guest->generation + 1;
 	mutex_lock(&guest->locks_mutex);
 	list_add_tail(&region->pinned_node, &guest->pinned_regions);

@@ -21,7 +21,7 @@ void gm_show_fdinfo(struct seq_file *seq, struct file *filp)
 	up_read(&guest->regions_rwsem);
 	seq_printf(seq, "pinned_kb:\t%lu\nlocks:\t%d\neventfds:\t%u\n",
 		   atomic_long_read(&guest->npinned) << (PAGE_SHIFT - 10),
-		   atomic_read(&file->nlocks), file->neventfds);
+		   atomic_read(&file->nlocks), READ_ONCE(file->neventfds));
 }
 
 static const char *gm_backing_name(u32 backing)

@@ -39,6 +39,14 @@ static void gm_stale_look(struct gm_guest *guest, unsigned long delay)
 	mod_delayed_work(system_unbound_wq, &guest->stale_work, delay);
 }
 
+/* Marked writes, as gm_next_suspect() looks whether there is anything without the lock. */
+static void gm_suspect(struct gm_region *region, s64 index, s64 last)
+{
+	lockdep_assert_held(&region->suspect_lock);
+	WRITE_ONCE(region->suspect_index, min(region->suspect_index, index));
+	WRITE_ONCE(region->suspect_last, max(region->suspect_last, last));
+}
+
 static bool gm_stale_invalidate(struct mmu_interval_notifier *notifier,
 				const struct mmu_notifier_range *range, unsigned long seq)
 {
@@ -57,10 +65,8 @@ static bool gm_stale_invalidate(struct mmu_interval_notifier *notifier,
 	end = min(range->end, notifier->interval_tree.last + 1);
 	spin_lock(&region->suspect_lock);
 	if (range->event == MMU_NOTIFY_UNMAP)
-		region->unmapped = true;
-	region->suspect_index = min_t(s64, region->suspect_index, (start - base) >> PAGE_SHIFT);
-	region->suspect_last = max_t(s64, region->suspect_last,
-				     ((end - base) >> PAGE_SHIFT) - 1);
+		WRITE_ONCE(region->unmapped, true);
+	gm_suspect(region, (start - base) >> PAGE_SHIFT, ((end - base) >> PAGE_SHIFT) - 1);
 	spin_unlock(&region->suspect_lock);
 
 	/*
@@ -198,9 +204,9 @@ static bool gm_take_suspicion(struct gm_region *region, s64 *index, s64 *last, b
 	*index = region->suspect_index;
 	*last = region->suspect_last;
 	*unmapped = region->unmapped;
-	region->suspect_index = S64_MAX;
-	region->suspect_last = -1;
-	region->unmapped = false;
+	WRITE_ONCE(region->suspect_index, S64_MAX);
+	WRITE_ONCE(region->suspect_last, -1);
+	WRITE_ONCE(region->unmapped, false);
 	spin_unlock(&region->suspect_lock);
 	return suspect;
 }
@@ -208,8 +214,7 @@ static bool gm_take_suspicion(struct gm_region *region, s64 *index, s64 *last, b
 static void gm_give_suspicion_back(struct gm_region *region, s64 index, s64 last)
 {
 	spin_lock(&region->suspect_lock);
-	region->suspect_index = min(region->suspect_index, index);
-	region->suspect_last = max(region->suspect_last, last);
+	gm_suspect(region, index, last);
 	spin_unlock(&region->suspect_lock);
 }
 
@@ -255,6 +260,7 @@ void gm_stale_work(struct work_struct *work)
 	struct gm_guest *guest = container_of(to_delayed_work(work), struct gm_guest, stale_work);
 	struct gm_region *region;
 	bool again = false, unmapped;
+	unsigned int tries;
 	s64 index, last;
 	u64 gpa = 0;
 
@@ -276,9 +282,11 @@ void gm_stale_work(struct work_struct *work)
 		if (gpa++ == U64_MAX)
 			break;
 	}
-	if (again && guest->stale_tries < GM_STALE_TRIES)
-		queue_delayed_work(system_unbound_wq, &guest->stale_work,
-				   GM_STALE_DELAY << guest->stale_tries++);
+	/* A new suspicion that sets it to 0 meanwhile must not lose its tries, and brings a look. */
+	tries = READ_ONCE(guest->stale_tries);
+	if (again && tries < GM_STALE_TRIES &&
+	    cmpxchg(&guest->stale_tries, tries, tries + 1) == tries)
+		queue_delayed_work(system_unbound_wq, &guest->stale_work, GM_STALE_DELAY << tries);
 }
 
 /**

@@ -18,6 +18,7 @@
 
 #include <linux/fs.h>
 #include <sys/epoll.h>
+#include <sys/rseq.h>
 #include <sys/wait.h>
 
 #include "modules/guestmem_edu.h"
@@ -78,6 +79,18 @@ static int injectors_open(void)
 		n += injectors[i].fd >= 0;
 	}
 	return n;
+}
+
+/*
+ * The kernel tells a thread that it moved by writing to its memory, and kills it if it
+ * cannot: as when fork() has that page shared, and the copy of it is what is to fail.
+ */
+static int rseq_end(void)
+{
+	if (!__rseq_size)
+		return 0;
+	return syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset,
+		       sizeof(struct rseq), RSEQ_FLAG_UNREGISTER, RSEQ_SIG) ? -errno : 0;
 }
 
 /* What is ordered already may fail the order. */
@@ -921,6 +934,7 @@ FIXTURE_SETUP(failnth)
 	enum gm_kind kind;
 
 	gm_guest_setup(_metadata, &s->guest);
+	ASSERT_EQ(0, rseq_end());
 	ASSERT_LE(1, injectors_open())
 		TH_LOG("the module was not built with GUESTMEM_FAIL_NTH=y, nor can the kernel inject failures");
 	ASSERT_EQ(0, gm_mem_alloc(&s->small, GM_ANON, SMALL_LEN));

@@ -246,8 +246,9 @@ TEST_F(life, killed_in_pin)
 	ASSERT_EQ(0, sysinfo(&si));
 	most = si.freeram * si.mem_unit / 2;
 	for (; !hit && len <= most; len *= 2) {
-		int pipes[2], status;
+		siginfo_t ended = { .si_pid = 0 };
 		char path[64], c;
+		int pipes[2];
 		pid_t pid;
 
 		ASSERT_EQ(0, pipe(pipes));
@@ -267,9 +268,8 @@ TEST_F(life, killed_in_pin)
 		close(pipes[1]);
 		/* The pages that are faulted in tell that it is under way. */
 		snprintf(path, sizeof(path), "/proc/%d/status", pid);
-		while (gm_proc_value(path, "VmRSS") < 8 * 1024 &&
-		       !waitpid(pid, &status, WNOHANG | WNOWAIT))
-			;
+		while (gm_proc_value(path, "VmRSS") < 8 * 1024 && !ended.si_pid)
+			ASSERT_EQ(0, waitid(P_PID, pid, &ended, WEXITED | WNOHANG | WNOWAIT));
 		kill(pid, SIGKILL);
 		wait_for(pid);
 		hit = read(pipes[0], &c, 1) == 0;

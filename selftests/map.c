@@ -501,10 +501,20 @@ TEST_F(plain, rights)
 	close(wr);
 }
 
+/**
+ * struct toggler - a thread that adds and removes regions, for somebody who reads
+ * @fd: the guest
+ * @va: their memory
+ * @rounds: how often, at least
+ * @nread: how often was read; it goes on until it was
+ * @errors: what failed
+ * @done: it has ended
+ */
 struct toggler {
 	int fd;
 	unsigned char *va[2];
 	int rounds;
+	atomic_ulong nread;
 	int errors;
 	atomic_bool done;
 };
@@ -516,7 +526,7 @@ static void *toggle(void *arg)
 	__u32 id;
 	int i;
 
-	for (i = 0; i < t->rounds; i++) {
+	for (i = 0; i < t->rounds || !atomic_load(&t->nread); i++) {
 		if (gm_user_add(t->fd, t->va[i & 1], GM_GPA, 8 * PG, 0, &id) ||
 		    (i & 2 ? gm_revoke(t->fd, id) : gm_remove(t->fd, id)))
 			t->errors++;
@@ -529,7 +539,7 @@ static void *toggle(void *arg)
 TEST_F(plain, racing_faults)
 {
 	struct toggler t = { .fd = self->guest.fd, .rounds = 400 };
-	int seen[3] = { 0 }, value, i = 0;
+	int value, i;
 	struct gm_mem mem[2];
 	unsigned char *p;
 	pthread_t thread;
@@ -544,16 +554,12 @@ TEST_F(plain, racing_faults)
 	ASSERT_EQ(0, pthread_create(&thread, NULL, toggle, &t));
 	for (i = 0; !atomic_load(&t.done); i++) {
 		value = gm_peek(p + (i % 8) * PG);
-		if (value == -SIGBUS)
-			seen[2]++;
-		else if (value == 0x51 || value == 0x52)
-			seen[value - 0x51]++;
-		else
+		if (value != 0x51 && value != 0x52)
 			ASSERT_EQ(-SIGBUS, value);
+		atomic_fetch_add(&t.nread, 1);
 	}
 	pthread_join(thread, NULL);
 	EXPECT_EQ(0, t.errors);
-	EXPECT_LT(0, seen[0] + seen[1] + seen[2]);
 	EXPECT_EQ(-SIGBUS, gm_peek(p));
 	munmap(p, 8 * PG);
 	gm_mem_free(&mem[0]);
@@ -692,7 +698,7 @@ static void *table_writer(void *arg)
 	unsigned int seed = 1;
 	int i, s;
 
-	for (i = 0; i < t->rounds; i++) {
+	for (i = 0; i < t->rounds || !atomic_load(&t->nread); i++) {
 		seed = seed * 1103515245 + 12345;
 		s = (seed >> 16) % TABLE_SLOTS;
 		if (there[s] ? gm_remove(t->fd, ids[s]) :
@@ -713,7 +719,6 @@ TEST_F(plain, table_protocol)
 {
 	struct toggler t = { .fd = self->guest.fd, .rounds = 2000 };
 	struct guestmem_table_entry copy[TABLE_SLOTS];
-	unsigned long good = 0, torn = 0;
 	struct guestmem_table *table;
 	__u64 len, last_generation = 0, generation;
 	struct gm_mem mem;
@@ -729,10 +734,8 @@ TEST_F(plain, table_protocol)
 	do {
 		done = atomic_load(&t.done);
 		seq = __atomic_load_n(&table->seq, __ATOMIC_ACQUIRE);
-		if (seq & 1) {
-			torn++;
+		if (seq & 1)
 			continue;
-		}
 		generation = __atomic_load_n(&table->generation, __ATOMIC_RELAXED);
 		n = __atomic_load_n(&table->nentries, __ATOMIC_RELAXED);
 		for (i = 0; i < n && i < TABLE_SLOTS; i++) {
@@ -744,11 +747,9 @@ TEST_F(plain, table_protocol)
 			copy[i].generation = __atomic_load_n(&e->generation, __ATOMIC_RELAXED);
 		}
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
-		if (__atomic_load_n(&table->seq, __ATOMIC_RELAXED) != seq) {
-			torn++;
+		if (__atomic_load_n(&table->seq, __ATOMIC_RELAXED) != seq)
 			continue;
-		}
-		good++;
+		atomic_fetch_add(&t.nread, 1);
 		ASSERT_GE(TABLE_SLOTS, n);
 		ASSERT_LE(last_generation, generation);
 		last_generation = generation;
@@ -763,8 +764,6 @@ TEST_F(plain, table_protocol)
 	} while (!done);
 	pthread_join(thread, NULL);
 	EXPECT_EQ(0, t.errors);
-	EXPECT_LT(1, good)
-		TH_LOG("%lu consistent, %lu not", good, torn);
 	munmap(table, len);
 	gm_mem_free(&mem);
 }

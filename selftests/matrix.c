@@ -456,7 +456,7 @@ static void expect_stale(struct __test_metadata *_metadata, struct cell *c, bool
 	do {
 		ASSERT_EQ(0, gm_info(c->guest.fd, &info, .flags = GUESTMEM_INFO_TAKE_EVENTS));
 		c->events |= info.events;
-	} while (stale && !(c->events & GUESTMEM_EVENT_STALE) && poll(&pfd, 1, 20 * 1000) == 1);
+	} while (stale && !(c->events & GUESTMEM_EVENT_STALE) && poll(&pfd, 1, 60 * 1000) == 1);
 	EXPECT_EQ(stale, is_stale(c));
 	EXPECT_EQ(stale ? GUESTMEM_EVENT_STALE : 0, c->events);
 }

@@ -45,7 +45,7 @@ GM_FIGURE("operations raced")
 /* It may run for days; the supervisor looks for workers that hang. */
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	INT_MAX
-#define HANG_SECONDS		100
+#define HANG_SECONDS		300
 
 #define NGUESTS			2	/* that all workers share */
 #define NPROCESSES		3
@@ -789,7 +789,7 @@ static bool is_stale(int fd, __u32 id)
 /* Takes pages from under a region. The guest keeps them; of anonymous ones it is told. */
 static bool do_discard(struct worker *w)
 {
-	double deadline = gm_now() + 30;
+	double deadline = gm_now() + HANG_SECONDS / 2;
 	struct incarnation *inc;
 	unsigned int s, number;
 	struct slot *slot;

@@ -22,8 +22,8 @@
  * @base: where address 0 is
  * @dirty: bitmap of the guest, or NULL: first log2 of its granule, then its words
  * @offset: of address 0 in the guest
- * @slots: for each 2 MiB of the guest's addresses, 0 or the region there, if it is only
- *	one: where it ends, plus where in the 2 MiB it starts, divided by 512
+ * @slots: for each 2 MiB of the guest's addresses, where the region ends that has the
+ *	first of them; 0 if there is none
  * @nslots: how many; 0 if they cannot be used
  * @seq: of the table that the slots are made from
  * @slots_seq: what it was then
@@ -74,58 +74,64 @@ GUESTMEM_API void guestmem_dirty_slow_(struct guestmem *g, uint64_t gpa, uint64_
 /* Returns the bytes that could not be copied. */
 GUESTMEM_API size_t guestmem_copy_(void *dst, const void *src, size_t len);
 
-#if defined(__GNUC__) && (__GNUC__ >= 11 || defined(__clang__)) && defined(__x86_64__) && \
+/* Older compilers (GCC 8, clang 13) get asm goto wrong. */
+#if (defined(__clang__) ? __clang_major__ >= 14 : defined(__GNUC__) && __GNUC__ >= 9) && \
 	!defined(__ILP32__)
-#define GUESTMEM_LOAD_(width_, reg_, ptr_, value_, fault_)				\
-	__asm__ __volatile__ goto("1:	mov %1, %" reg_ "0\n"				\
-		"	.pushsection guestmem_ex, \"a?\", @progbits\n"			\
-		"	.balign 4\n"							\
-		"	.long 1b - ., %l[" #fault_ "] - .\n"				\
-		"	.popsection"							\
-		: "=r" (value_) : "m" (*(const volatile uint##width_##_t *)(ptr_))	\
+#if defined(__x86_64__)
+#define GUESTMEM_MEM_		"m"
+#define GUESTMEM_FAILED_	"movl $1, %k1"
+#define GUESTMEM_WORKED_	"xorl %k1, %k1"
+#define GUESTMEM_LOAD8_		"movzbl %2, %k0"
+#define GUESTMEM_LOAD16_	"movzwl %2, %k0"
+#define GUESTMEM_LOAD32_	"movl %2, %k0"
+#define GUESTMEM_LOAD64_	"movq %2, %q0"
+#define GUESTMEM_STORE8_	"movb %b0, %1"
+#define GUESTMEM_STORE16_	"movw %w0, %1"
+#define GUESTMEM_STORE32_	"movl %k0, %1"
+#define GUESTMEM_STORE64_	"movq %q0, %1"
+#elif defined(__aarch64__)
+#define GUESTMEM_MEM_		"Q"
+#define GUESTMEM_FAILED_	"mov %w1, #1"
+#define GUESTMEM_WORKED_	"mov %w1, #0"
+#define GUESTMEM_LOAD8_		"ldrb %w0, %2"
+#define GUESTMEM_LOAD16_	"ldrh %w0, %2"
+#define GUESTMEM_LOAD32_	"ldr %w0, %2"
+#define GUESTMEM_LOAD64_	"ldr %x0, %2"
+#define GUESTMEM_STORE8_	"strb %w0, %1"
+#define GUESTMEM_STORE16_	"strh %w0, %1"
+#define GUESTMEM_STORE32_	"str %w0, %1"
+#define GUESTMEM_STORE64_	"str %x0, %1"
+#endif
+#endif
+
+#ifdef GUESTMEM_MEM_
+
+/* Of the numeric label @insn_; after a fault, it goes on at @go_on_. */
+#define GUESTMEM_EX_(insn_, go_on_)							\
+	"	.pushsection guestmem_ex, \"a?\", %%progbits\n"				\
+	"	.balign 4\n"								\
+	"	.long " insn_ " - ., " go_on_ " - .\n"					\
+	"	.popsection\n"
+
+/*
+ * No asm goto: GCC before 11.5, 12.4 and 13.3 takes what it gives for given on the way to
+ * the label, too, and so loses what a variable was before (GCC bug 113921).
+ */
+#define GUESTMEM_LOAD_(width_, ptr_, value_, failed_)					\
+	__asm__ __volatile__("	" GUESTMEM_FAILED_ "\n"					\
+		"1:	" GUESTMEM_LOAD##width_##_ "\n"					\
+		"	" GUESTMEM_WORKED_ "\n"						\
+		"2:\n"									\
+		GUESTMEM_EX_("1b", "2b")						\
+		: "=r" (value_), "=&r" (failed_)					\
+		: GUESTMEM_MEM_ (*(const volatile uint##width_##_t *)(ptr_))		\
+		: "memory", "cc")
+#define GUESTMEM_STORE_(width_, ptr_, value_, fault_)					\
+	__asm__ __volatile__ goto("1:	" GUESTMEM_STORE##width_##_ "\n"		\
+		GUESTMEM_EX_("1b", "%l[" #fault_ "]")					\
+		: : "r" (value_), GUESTMEM_MEM_ (*(volatile uint##width_##_t *)(ptr_))	\
 		: "memory" : fault_)
-#define GUESTMEM_STORE_(width_, reg_, ptr_, value_, fault_)				\
-	__asm__ __volatile__ goto("1:	mov %" reg_ "0, %1\n"				\
-		"	.pushsection guestmem_ex, \"a?\", @progbits\n"			\
-		"	.balign 4\n"							\
-		"	.long 1b - ., %l[" #fault_ "] - .\n"				\
-		"	.popsection"							\
-		: : "r" (value_), "m" (*(volatile uint##width_##_t *)(ptr_))		\
-		: "memory" : fault_)
-#define GUESTMEM_REG8_	"b"
-#define GUESTMEM_REG16_	"w"
-#define GUESTMEM_REG32_	"k"
-#define GUESTMEM_REG64_	"q"
-#elif defined(__GNUC__) && (__GNUC__ >= 11 || defined(__clang__)) && defined(__aarch64__) && \
-	!defined(__ILP32__)
-#define GUESTMEM_LOAD_(width_, insn_, ptr_, value_, fault_)				\
-	__asm__ __volatile__ goto("1:	" GUESTMEM_LDR##width_##_ "0, %1\n"		\
-		"	.pushsection guestmem_ex, \"a?\", %%progbits\n"			\
-		"	.balign 4\n"							\
-		"	.long 1b - ., %l[" #fault_ "] - .\n"				\
-		"	.popsection"							\
-		: "=r" (value_) : "Q" (*(const volatile uint##width_##_t *)(ptr_))	\
-		: "memory" : fault_)
-#define GUESTMEM_STORE_(width_, insn_, ptr_, value_, fault_)				\
-	__asm__ __volatile__ goto("1:	" GUESTMEM_STR##width_##_ "0, %1\n"		\
-		"	.pushsection guestmem_ex, \"a?\", %%progbits\n"			\
-		"	.balign 4\n"							\
-		"	.long 1b - ., %l[" #fault_ "] - .\n"				\
-		"	.popsection"							\
-		: : "r" (value_), "Q" (*(volatile uint##width_##_t *)(ptr_))		\
-		: "memory" : fault_)
-#define GUESTMEM_LDR8_	"ldrb %w"
-#define GUESTMEM_LDR16_	"ldrh %w"
-#define GUESTMEM_LDR32_	"ldr %w"
-#define GUESTMEM_LDR64_	"ldr %x"
-#define GUESTMEM_STR8_	"strb %w"
-#define GUESTMEM_STR16_	"strh %w"
-#define GUESTMEM_STR32_	"str %w"
-#define GUESTMEM_STR64_	"str %x"
-#define GUESTMEM_REG8_	""
-#define GUESTMEM_REG16_	""
-#define GUESTMEM_REG32_	""
-#define GUESTMEM_REG64_	""
+
 #endif
 
 #ifdef GUESTMEM_LOAD_
@@ -138,6 +144,11 @@ extern const char guestmem_ex_end_[] __asm__("__stop_guestmem_ex")
 
 __attribute__((__constructor__, __unused__)) static void guestmem_begin_(void)
 {
+	/*
+	 * GCC does not say so of what is weak and not defined: of an object without an entry
+	 * of its own, it would be another object's.
+	 */
+	__asm__ __volatile__(".hidden __start_guestmem_ex\n	.hidden __stop_guestmem_ex");
 	if (guestmem_register_)
 		guestmem_register_(guestmem_ex_start_, guestmem_ex_end_);
 }
@@ -195,20 +206,24 @@ GUESTMEM_INLINE int guestmem_write(struct guestmem *g, uint64_t gpa, const void 
 	return guestmem_write_slow_(g, gpa, buf, len);
 }
 
+/* Is that, and at least a byte, before the end that the slot tells? A window has no 2^63. */
+GUESTMEM_INLINE int guestmem_reaches_(const struct guestmem_fast_ *f, uint64_t gpa, size_t len);
+GUESTMEM_INLINE int guestmem_reaches_(const struct guestmem_fast_ *f, uint64_t gpa, size_t len)
+{
+	uint64_t end = __atomic_load_n(&f->slots[gpa >> 21], __ATOMIC_ACQUIRE);
+
+	return (int64_t)len >= 0 && (int64_t)(end - gpa) > (int64_t)(len - (len != 0));
+}
+
 GUESTMEM_INLINE void *guestmem_ptr(struct guestmem *g, uint64_t gpa, size_t len)
 {
 	const struct guestmem_fast_ *f = (const struct guestmem_fast_ *)g;
 
-	if (__builtin_expect(f && gpa >> 21 < f->nslots, 1)) {
-		uint64_t slot = __atomic_load_n(&f->slots[gpa >> 21], __ATOMIC_RELAXED);
-		uint64_t end = slot & ~(uint64_t)4095;
-
-		if (__builtin_expect(gpa < end && len <= end - gpa &&
-				     (gpa & 0x1fffff) >= (slot & 4095) << 9 &&
-				     __atomic_load_n(f->seq, __ATOMIC_RELAXED) ==
-				     __atomic_load_n(&f->slots_seq, __ATOMIC_RELAXED), 1))
-			return f->base + gpa;
-	}
+	if (__builtin_expect(f && gpa >> 21 < f->nslots, 1) &&
+	    __builtin_expect(guestmem_reaches_(f, gpa, len) &&
+			     __atomic_load_n(f->seq, __ATOMIC_RELAXED) ==
+			     __atomic_load_n(&f->slots_seq, __ATOMIC_RELAXED), 1))
+		return f->base + gpa;
 	return guestmem_ptr_slow_(g, gpa, len);
 }
 
@@ -227,8 +242,8 @@ GUESTMEM_INLINE void guestmem_release(struct guestmem_hold *hold)
 }
 
 /*
- * A slot's word is written before its number, and the region of a number is GONE before
- * another word is: so the word that is read after a number that can still be counted in is
+ * A slot's end is written before its number, and the region of a number is GONE before
+ * another end is: so the end that is read after a number that can still be counted in is
  * of the region with that number.
  */
 GUESTMEM_INLINE int guestmem_hold(struct guestmem *g, uint64_t gpa, size_t len,
@@ -238,12 +253,9 @@ GUESTMEM_INLINE int guestmem_hold(struct guestmem *g, uint64_t gpa, size_t len,
 
 	if (__builtin_expect(f && hold && len && f->regions && gpa >> 21 < f->nslots, 1)) {
 		uint32_t id = __atomic_load_n(&f->slot_ids[gpa >> 21], __ATOMIC_ACQUIRE);
-		uint64_t slot = __atomic_load_n(&f->slots[gpa >> 21], __ATOMIC_ACQUIRE);
-		uint64_t end = slot & ~(uint64_t)4095;
 		uint64_t users;
 
-		if (__builtin_expect(gpa < end && len <= end - gpa &&
-				     (gpa & 0x1fffff) >= (slot & 4095) << 9, 1)) {
+		if (__builtin_expect(guestmem_reaches_(f, gpa, len), 1)) {
 			struct guestmem_region_ *r = &f->regions[id % GUESTMEM_REGIONS_];
 
 			users = __atomic_fetch_add(&r->users, 1, __ATOMIC_ACQUIRE);
@@ -265,18 +277,20 @@ GUESTMEM_INLINE int guestmem_read##width_(struct guestmem *g, uint64_t gpa,		\
 					  uint##width_##_t *value)			\
 {											\
 	const struct guestmem_fast_ *f = (const struct guestmem_fast_ *)g;		\
-	uint##width_##_t got, slow;							\
+	uint##width_##_t got, slow = 0;							\
+	uint32_t failed;								\
 	int ret;									\
 											\
 	if (__builtin_expect(f && value && gpa < f->read_limit, 1)) {			\
-		GUESTMEM_LOAD_(width_, GUESTMEM_REG##width_##_, f->base + gpa, got, fault); \
-		*value = got;								\
-		return 0;								\
+		GUESTMEM_LOAD_(width_, f->base + gpa, got, failed);			\
+		if (__builtin_expect(!failed, 1)) {					\
+			*value = got;							\
+			return 0;							\
+		}									\
 	}										\
-fault:											\
 	ret = guestmem_read_slow_(g, gpa, value ? &slow : (uint##width_##_t *)0,	\
 				  sizeof(slow));					\
-	if (!ret)									\
+	if (ret >= 0)									\
 		*value = slow;								\
 	return ret;									\
 }											\
@@ -287,8 +301,7 @@ GUESTMEM_INLINE int guestmem_write##width_(struct guestmem *g, uint64_t gpa,		\
 	const struct guestmem_fast_ *f = (const struct guestmem_fast_ *)g;		\
 											\
 	if (__builtin_expect(f && gpa < f->write_limit, 1)) {				\
-		GUESTMEM_STORE_(width_, GUESTMEM_REG##width_##_, f->base + gpa, value,	\
-				fault);							\
+		GUESTMEM_STORE_(width_, f->base + gpa, value, fault);			\
 		guestmem_dirty_(g, gpa, sizeof(value));				\
 		return 0;								\
 	}										\
@@ -329,7 +342,7 @@ GUESTMEM_INLINE int guestmem_read_##order_##width_(struct guestmem *g, uint64_t 
 {											\
 	int ret = guestmem_read##width_(g, gpa, value);					\
 											\
-	if (!ret)									\
+	if (ret >= 0)									\
 		*value = GUESTMEM_SWAP_##order_##_(width_, *value);			\
 	return ret;									\
 }											\

@@ -146,7 +146,8 @@ GUESTMEM_API void guestmem_set_log(void (*fn)(void *ctx, int err, const char *te
  * and SIGBUS (SA_SIGINFO | SA_ONSTACK). It recovers from faults at its own
  * instructions, which it knows by address; every other one goes to the handler that was
  * there before, or does what the signal does by default. It costs nothing until
- * something faults.
+ * something faults. A thread that blocks these signals cannot be helped: the kernel kills
+ * it.
  *
  * Who installs handlers later must call guestmem_handle_fault() from them, or call this
  * with RECOVER again: the library's are put on top of what is there then (which must
@@ -226,8 +227,8 @@ GUESTMEM_API struct guestmem *guestmem_create(uint64_t len);
  * @gpa: first address that cannot be accessed
  * @len: bytes that were still to be accessed from there
  * @write: whether it is a write
- * @denied: whether the bitmap denied it (then nothing was touched), or the memory is
- *	not there
+ * @denied: whether the bitmap denied it (then nothing from @gpa on was touched), or the
+ *	memory is not there
  * @signal: not @denied: SIGSEGV or SIGBUS; 0 if there is no mapping
  */
 struct guestmem_fault {
@@ -263,7 +264,7 @@ struct guestmem_fault {
  * @fill: set @len bytes at @gpa to @value; if it is NULL, @write is asked
  * @cmpxchg: 1 if the @width bytes at @gpa were as @expected and are as @desired now, 0 if
  *	they were not and are put into @expected, or a negative errno value. The other
- *	atomic operations are made of it
+ *	atomic operations are made of it, and of @read
  * @expose_va: prepare one page so that its address in @mapping can be given to the
  *	kernel for DMA; asked for each page of a lock. NULL: always ready
  * @lock: keep the pages (numbers of 4096 bytes) as they are; 1 if @unlock must be asked
@@ -349,8 +350,11 @@ GUESTMEM_API int guestmem_synchronize(struct guestmem *g);
  * they lie in it. It has the rights of @g but for GUESTMEM_RIGHT_MANAGE, and the same
  * locks, events and dirty pages. Of subranges, subranges can be made.
  *
- * ENXIO not in @g; EOVERFLOW; EOPNOTSUPP unknown flags; ENOMEM. Undone by
- * guestmem_close().
+ * A part that the callback subrange makes is a guest of its own, with its own locks and
+ * dirty pages.
+ *
+ * EINVAL @len is 0; ENXIO not in @g; EOVERFLOW; EOPNOTSUPP unknown flags; ENOMEM. Undone
+ * by guestmem_close().
  */
 GUESTMEM_API struct guestmem *guestmem_subrange(struct guestmem *g, uint64_t gpa,
 						uint64_t len, uint32_t flags);
@@ -382,6 +386,7 @@ GUESTMEM_API int guestmem_fd(const struct guestmem *g);
  * @info: @info->size must be sizeof(struct guestmem_info), and @info->flags
  *	GUESTMEM_INFO_TAKE_EVENTS or 0; the rest is filled in
  *
+ * Of a subrange, the figures are those of all of the guest, and the rights its own.
  * @info->events has what happened since the events of this open file were last
  * taken, by whichever process has it.
  *
@@ -730,6 +735,8 @@ GUESTMEM_INLINE int guestmem_hold(struct guestmem *g, uint64_t gpa, size_t len,
 /**
  * guestmem_release - undo guestmem_hold()
  * @hold: from guestmem_hold(); it is emptied, and an empty one does nothing
+ *
+ * Before the last handle on the guest is closed.
  */
 GUESTMEM_INLINE void guestmem_release(struct guestmem_hold *hold);
 
@@ -848,7 +855,8 @@ GUESTMEM_API ssize_t guestmem_write_some(struct guestmem *g, uint64_t gpa,
  * @len: bytes
  *
  * Straight into the memory, without a buffer between. ENODATA the file ended before;
- * what else read(2) gives. Bytes that a failed read(2) has changed count as written, for
+ * what else read(2) gives; EOPNOTSUPP it is not mapped in this process, or bitmaps guard
+ * it. Bytes that a failed read(2) has changed count as written, for
  * the dirty pages, and not as done.
  */
 GUESTMEM_API int guestmem_read_from(struct guestmem *g, uint64_t gpa, int fd,

@@ -316,7 +316,7 @@ int guestmem_copy(struct guestmem *g, uint64_t dst, uint64_t src, uint64_t len)
 		reach = src > g->last ? 0 : g->last - src + 1;
 		hole = src + reach;
 	}
-	if (dst > g->last || reach - (reach > 0) > g->last - dst) {
+	if (dst > g->last || (reach && reach - 1 > g->last - dst)) {
 		reach = dst > g->last ? 0 : g->last - dst + 1;
 		hole = dst + reach;
 	}
@@ -345,7 +345,7 @@ int guestmem_is_zero(struct guestmem *g, uint64_t gpa, uint64_t len)
 	for (; at < len; at += n) {
 		n = len - at < CHUNK ? (size_t)(len - at) : CHUNK;
 		ret = access_all(g, OP_COMPARE, ACCESS_READ, gpa + at, chunk, n, 0, &done);
-		if (done && (chunk[0] || memcmp(chunk, chunk + 1, done - 1)))
+		if (done && (chunk[0] || memcmp(chunk, chunk + 1, done - 1) != 0))
 			return 0;
 		if (ret < 0)
 			return ret;
@@ -374,7 +374,7 @@ int guestmem_compare(struct guestmem *g, uint64_t gpa, const void *buf, size_t l
 	for (; *same < len; *same += n) {
 		n = len - *same < CHUNK ? len - *same : CHUNK;
 		ret = access_all(g, OP_COMPARE, ACCESS_READ, gpa + *same, chunk, n, 0, &done);
-		if (memcmp(chunk, with + *same, done)) {
+		if (memcmp(chunk, with + *same, done) != 0) {
 			for (i = 0; chunk[i] == with[*same + i]; i++)
 				;
 			*same += i;

@@ -318,7 +318,7 @@ static int run(struct guestmem *g, enum op what, uint64_t gpa, uint32_t op,
 {
 	unsigned int tries = 0;
 	struct why why = { 0 };
-	uint64_t abs;
+	uint64_t abs = 0;
 	int ret;
 
 	ret = check(g, what, gpa, width, prot, &abs);
@@ -342,7 +342,7 @@ static const uint64_t none[2];
 int guestmem_cmpxchg(struct guestmem *g, uint64_t gpa, void *expected,
 		     const void *desired, size_t width)
 {
-	uint64_t operand[2], compare[2], old[2];
+	uint64_t operand[2], compare[2], old[2] = { 0 };
 	int ret = handle_check(g, OP_CMPXCHG);
 
 	if (ret < 0)
@@ -364,7 +364,7 @@ int guestmem_cmpxchg(struct guestmem *g, uint64_t gpa, void *expected,
 int guestmem_atomic(struct guestmem *g, uint64_t gpa, uint32_t op,
 		    const void *operand, void *old, size_t width)
 {
-	uint64_t value[2], before[2];
+	uint64_t value[2], before[2] = { 0 };
 	int ret = handle_check(g, OP_ATOMIC);
 
 	if (ret < 0)
@@ -384,7 +384,7 @@ int guestmem_atomic(struct guestmem *g, uint64_t gpa, uint32_t op,
 
 int guestmem_load(struct guestmem *g, uint64_t gpa, void *value, size_t width, int order)
 {
-	uint64_t got[2];
+	uint64_t got[2] = { 0 };
 	int ret = handle_check(g, OP_LOAD);
 
 	if (ret < 0)
@@ -409,7 +409,7 @@ int guestmem_load(struct guestmem *g, uint64_t gpa, void *value, size_t width, i
 int guestmem_store(struct guestmem *g, uint64_t gpa, const void *value, size_t width,
 		   int order)
 {
-	uint64_t give[2], old[2];
+	uint64_t give[2], old[2] = { 0 };
 	int ret = handle_check(g, OP_STORE);
 
 	if (ret < 0)

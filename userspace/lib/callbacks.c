@@ -293,7 +293,8 @@ static int in_guest(struct space *s, uint64_t gpa, uint64_t len, struct why *why
 	return 0;
 }
 
-static int lock_pages(struct space *s, struct lock *lock, struct why *why)
+/* Owns @lock from here on: who knows the handle may undo it at once. */
+static int lock_pages(struct space *s, struct lock *lock, uint32_t *handle, struct why *why)
 {
 	struct callbacks *c = of(s);
 	size_t i;
@@ -314,6 +315,7 @@ static int lock_pages(struct space *s, struct lock *lock, struct why *why)
 	lock->undo = ret > 0 && c->ops.unlock;
 	pthread_mutex_lock(&c->mutex);
 	lock->handle = ++c->last_lock;
+	*handle = lock->handle;
 	lock->next = c->locks;
 	c->locks = lock;
 	pthread_mutex_unlock(&c->mutex);
@@ -386,10 +388,7 @@ static int callbacks_lock(struct space *s, struct guestmem_lock *arg, struct why
 		free(lock);
 		return why_reason(why, EMSGSIZE, GUESTMEM_REASON_OUTPUT, 0, n, capacity);
 	}
-	ret = lock_pages(s, lock, why);
-	if (!ret)
-		arg->handle = lock->handle;
-	return ret;
+	return lock_pages(s, lock, &arg->handle, why);
 }
 
 static int callbacks_unlock(struct space *s, uint32_t handle, struct why *why)
@@ -424,10 +423,7 @@ static int callbacks_hold(struct space *s, uint64_t gpa, uint64_t len,
 	lock = lock_of_range(gpa, len);
 	if (!lock)
 		return -ENOMEM;
-	ret = lock_pages(s, lock, why);
-	if (!ret)
-		hold->handle = lock->handle;
-	return ret;
+	return lock_pages(s, lock, &hold->handle, why);
 }
 
 static void callbacks_unhold(struct space *s, uint32_t handle)

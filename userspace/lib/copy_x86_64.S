@@ -5,8 +5,9 @@
  * What is fast does not keep count. When it faults, all is done again by the one
  * instruction that does (rep movsb, rep stosb: %rcx is exact at a fault, and the bytes
  * are done in order). So %rdi, %rsi and %rdx stay as they were given, in all that comes
- * before it; and stores go up, so that none is done behind one that faults. 1, 2, 4, 8
- * and 16 bytes are one load and one store.
+ * before it; and stores go up, so that none is done behind one that faults (but for
+ * some kilobytes of what goes past the caches). 1, 2, 4, 8 and 16 bytes are one load and
+ * one store.
  */
 #if defined(__x86_64__)
 
@@ -27,11 +28,14 @@
 	.endm
 
 	.data
-	.hidden	copy_rep_min, copy_avx
-	.globl	copy_rep_min, copy_avx
+	.hidden	copy_rep_min, copy_stream_min, copy_avx
+	.globl	copy_rep_min, copy_stream_min, copy_avx
 	.balign	8
 /* From here on, rep movsb; recover.c finds out how good it is. */
 copy_rep_min:
+	.quad	-1
+/* From here on, past the caches. */
+copy_stream_min:
 	.quad	-1
 /* Whether there is AVX. */
 copy_avx:
@@ -74,7 +78,7 @@ guestmem_copy_:
 	.balign	16
 .Labove64:
 	cmpq	copy_rep_min(%rip), %rdx
-	jae	.Lrep
+	jae	.Llong
 	/* All but the last 1 to 64 bytes by 64, and the last 64 from the end. */
 	leaq	-64(%rdx), %rcx
 	xorl	%eax, %eax
@@ -104,19 +108,45 @@ guestmem_copy_:
 	xorl	%eax, %eax
 	ret
 
+	/* Four at a time while there are more than the last four, which are done from the end. */
 	.balign	16
 .Lavx:
+	cmpq	$128, %rdx
+	jbe	.Lavx2
+	leaq	-128(%rdx), %rcx
+	.balign	16
+.Lavx4:
 	EX_AT	recover_avx vmovdqu (%rsi,%rax), %ymm0
 	EX_AT	recover_avx vmovdqu 32(%rsi,%rax), %ymm1
+	EX_AT	recover_avx vmovdqu 64(%rsi,%rax), %ymm2
+	EX_AT	recover_avx vmovdqu 96(%rsi,%rax), %ymm3
 	EX_AT	recover_avx vmovdqu %ymm0, (%rdi,%rax)
 	EX_AT	recover_avx vmovdqu %ymm1, 32(%rdi,%rax)
-	addq	$64, %rax
+	EX_AT	recover_avx vmovdqu %ymm2, 64(%rdi,%rax)
+	EX_AT	recover_avx vmovdqu %ymm3, 96(%rdi,%rax)
+	subq	$-128, %rax
 	cmpq	%rcx, %rax
-	jb	.Lavx
+	jb	.Lavx4
 	EX_AT	recover_avx vmovdqu (%rsi,%rcx), %ymm0
 	EX_AT	recover_avx vmovdqu 32(%rsi,%rcx), %ymm1
+	EX_AT	recover_avx vmovdqu 64(%rsi,%rcx), %ymm2
+	EX_AT	recover_avx vmovdqu 96(%rsi,%rcx), %ymm3
 	EX_AT	recover_avx vmovdqu %ymm0, (%rdi,%rcx)
 	EX_AT	recover_avx vmovdqu %ymm1, 32(%rdi,%rcx)
+	EX_AT	recover_avx vmovdqu %ymm2, 64(%rdi,%rcx)
+	EX_AT	recover_avx vmovdqu %ymm3, 96(%rdi,%rcx)
+	vzeroupper
+	xorl	%eax, %eax
+	ret
+.Lavx2:
+	EX_AT	recover_avx vmovdqu (%rsi), %ymm0
+	EX_AT	recover_avx vmovdqu 32(%rsi), %ymm1
+	EX_AT	recover_avx vmovdqu (%rsi,%rcx), %ymm2
+	EX_AT	recover_avx vmovdqu 32(%rsi,%rcx), %ymm3
+	EX_AT	recover_avx vmovdqu %ymm0, (%rdi)
+	EX_AT	recover_avx vmovdqu %ymm1, 32(%rdi)
+	EX_AT	recover_avx vmovdqu %ymm2, (%rdi,%rcx)
+	EX_AT	recover_avx vmovdqu %ymm3, 32(%rdi,%rcx)
 	vzeroupper
 	xorl	%eax, %eax
 	ret
@@ -185,6 +215,65 @@ guestmem_copy_:
 	xorl	%eax, %eax
 	ret
 
+.Llong:
+	cmpq	copy_stream_min(%rip), %rdx
+	jb	.Lrep
+	/*
+	 * More than the caches hold: past them. The first bytes up to where the destination is
+	 * aligned, then two pages at a time, side by side, then what is left.
+	 */
+	EX	movups	(%rsi), %xmm0
+	EX	movups	%xmm0, (%rdi)
+	movl	%edi, %eax
+	negl	%eax
+	andl	$15, %eax
+	leaq	(%rdi,%rax), %r8
+	leaq	(%rsi,%rax), %r9
+	movq	%rdx, %rcx
+	subq	%rax, %rcx
+	movq	%rcx, %r10
+	shrq	$13, %r10
+	andl	$8191, %ecx
+.Lpages:
+	movl	$64, %eax
+.Lstream:
+	prefetcht0	512(%r9)
+	prefetcht0	4096+512(%r9)
+	EX_AT	recover_stream movups (%r9), %xmm0
+	EX_AT	recover_stream movups 16(%r9), %xmm1
+	EX_AT	recover_stream movups 32(%r9), %xmm2
+	EX_AT	recover_stream movups 48(%r9), %xmm3
+	EX_AT	recover_stream movups 4096(%r9), %xmm4
+	EX_AT	recover_stream movups 4096+16(%r9), %xmm5
+	EX_AT	recover_stream movups 4096+32(%r9), %xmm6
+	EX_AT	recover_stream movups 4096+48(%r9), %xmm7
+	EX_AT	recover_stream movntps %xmm0, (%r8)
+	EX_AT	recover_stream movntps %xmm1, 16(%r8)
+	EX_AT	recover_stream movntps %xmm2, 32(%r8)
+	EX_AT	recover_stream movntps %xmm3, 48(%r8)
+	EX_AT	recover_stream movntps %xmm4, 4096(%r8)
+	EX_AT	recover_stream movntps %xmm5, 4096+16(%r8)
+	EX_AT	recover_stream movntps %xmm6, 4096+32(%r8)
+	EX_AT	recover_stream movntps %xmm7, 4096+48(%r8)
+	addq	$64, %r8
+	addq	$64, %r9
+	decl	%eax
+	jnz	.Lstream
+	addq	$4096, %r8
+	addq	$4096, %r9
+	decq	%r10
+	jnz	.Lpages
+	sfence
+	/* %rcx bytes are left at %r8 and %r9. */
+	movq	%r8, %rdi
+	movq	%r9, %rsi
+	EX_AT	.Lleft rep movsb
+	movq	%rcx, %rax
+	ret
+
+recover_stream:
+	sfence
+	jmp	recover
 recover_avx:
 	vzeroupper
 recover:
@@ -213,6 +302,7 @@ fill_bytes:
 	ret
 	.cfi_endproc
 	.size	fill_bytes, . - fill_bytes
-
-	.section .note.GNU-stack, "", @progbits
 #endif
+
+/* In every object, also an empty one: else the stack becomes executable. */
+	.section .note.GNU-stack, "", @progbits

@@ -19,6 +19,7 @@
  */
 #include <linux/membarrier.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -206,6 +207,17 @@ static uint64_t harvest(uint64_t *bits, uint64_t i, uint64_t mask, bool take)
 	return __atomic_fetch_and(&bits[i], ~mask, __ATOMIC_ACQ_REL) & mask;
 }
 
+/* Most are clear; and if they are, that is all there is to do. */
+static bool none_of_8(const uint64_t *words)
+{
+	uint64_t any = 0;
+	int i;
+
+	for (i = 0; i < 8; i++)
+		any |= __atomic_load_n(&words[i], __ATOMIC_RELAXED);
+	return !any;
+}
+
 static ssize_t collect(struct guestmem *g, uint64_t gpa, uint64_t len, uint64_t *bitmap,
 		       size_t nwords, bool take)
 {
@@ -235,17 +247,18 @@ static ssize_t collect(struct guestmem *g, uint64_t gpa, uint64_t len, uint64_t 
 	first = abs >> words[0];
 	last = (abs + len - 1) >> words[0];
 	need = (last - first) / 64 + 1;
-	if (nwords < need) {
+	if (nwords < need || !bitmap) {
 		e.reason = GUESTMEM_REASON_OUTPUT;
 		e.need = need;
 		e.limit = nwords;
 		return fail_reason(OP_DIRTY, EMSGSIZE, &e);
 	}
 	shift = first % 64;
-	for (i = 0; i < need; i++)
-		bitmap[i] = 0;
+	memset(bitmap, 0, need * sizeof(*bitmap));
 	/* A word of ours is of up to two there. */
 	for (i = first / 64; i <= last / 64; i++) {
+		while (last / 64 - i >= 8 && none_of_8(&words[1 + i]))
+			i += 8;
 		got = harvest(words + 1, i, mask_in(i, first, last), take);
 		if (!got)
 			continue;

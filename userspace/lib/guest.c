@@ -198,6 +198,9 @@ struct guestmem *guestmem_subrange(struct guestmem *g, uint64_t gpa, uint64_t le
 	if (flags & GUESTMEM_SUBRANGE_READONLY)
 		rights &= ~GUESTMEM_RIGHT_WRITE;
 	if (g->space->be == &callbacks_backend) {
+		/* Also what @g may not do */
+		if (!(rights & GUESTMEM_RIGHT_WRITE))
+			flags |= GUESTMEM_SUBRANGE_READONLY;
 		ret = callbacks_subrange(g->space, abs, len, flags, &part);
 		if (ret)
 			return part;

@@ -196,7 +196,7 @@ struct space {
 	uint32_t *slot_ids;		/* of the regions */
 	struct guestmem_region_ *regions; /* that can be held by the inline function; or NULL */
 	uint64_t nslots;
-	uint64_t slots_last;		/* behind it, none is in use */
+	uint64_t slots_end;		/* from there on, none is in use */
 	uint32_t slots_seq;
 
 	pthread_mutex_t mutex;		/* what follows, and filling the slots */

@@ -63,8 +63,11 @@ int guestmem_lock(struct guestmem *g, uint64_t gpa, uint64_t len, uint32_t direc
 			*n = 0;
 		return ret;
 	}
-	if (flags & GUESTMEM_LOCK_PAGES)
+	if (flags & GUESTMEM_LOCK_PAGES) {
+		if (n)
+			*n = 0;
 		return fail(OP_LOCK, EINVAL, "a list of pages is for guestmem_lock_pages()");
+	}
 	arg.gpa = abs;
 	return lock(g, OP_LOCK, &arg, handle, extents, n);
 }

@@ -50,7 +50,7 @@ static int managed(struct guestmem *g, enum op op, uint64_t gpa, uint64_t len, i
 static int advise(struct guestmem *g, enum op op, uint64_t gpa, uint64_t len, int prot,
 		  int advice)
 {
-	char *ptr;
+	char *ptr = NULL;
 	int ret = managed(g, op, gpa, len, prot, &ptr);
 
 	if (ret < 0 || !len)
@@ -60,7 +60,7 @@ static int advise(struct guestmem *g, enum op op, uint64_t gpa, uint64_t len, in
 
 int guestmem_msync(struct guestmem *g, uint64_t gpa, uint64_t len)
 {
-	char *ptr;
+	char *ptr = NULL;
 	int ret = managed(g, OP_MSYNC, gpa, len, 0, &ptr);
 
 	if (ret < 0 || !len)
@@ -80,19 +80,22 @@ int guestmem_drop(struct guestmem *g, uint64_t gpa, uint64_t len)
 
 int guestmem_discard(struct guestmem *g, uint64_t gpa, uint64_t len)
 {
-	int ret = advise(g, OP_DISCARD, gpa, len, PROT_WRITE, MADV_REMOVE);
+	char *ptr = NULL;
+	int ret = managed(g, OP_DISCARD, gpa, len, PROT_WRITE, &ptr);
 
+	if (ret < 0 || !len)
+		return ret;
 	/* Private memory has no file to make a hole in. */
-	if (ret == -EINVAL && errno == EINVAL)
-		ret = advise(g, OP_DISCARD, gpa, len, PROT_WRITE, MADV_DONTNEED);
-	if (!ret)
-		guestmem_dirty_mark(g, gpa, len);
-	return ret;
+	if (madvise(ptr, len, MADV_REMOVE) < 0 &&
+	    (errno != EINVAL || madvise(ptr, len, MADV_DONTNEED) < 0))
+		return fail(OP_DISCARD, errno, NULL);
+	guestmem_dirty_mark(g, gpa, len);
+	return 0;
 }
 
 int guestmem_mlock(struct guestmem *g, uint64_t gpa, uint64_t len, uint32_t flags)
 {
-	char *ptr;
+	char *ptr = NULL;
 	int ret;
 
 	if (flags & ~GUESTMEM_MLOCK_ONFAULT)
@@ -106,16 +109,25 @@ int guestmem_mlock(struct guestmem *g, uint64_t gpa, uint64_t len, uint32_t flag
 
 int guestmem_mlock_all(struct guestmem *g, uint32_t flags)
 {
-	struct guestmem_table_entry e = { 0 };
-	uint64_t at = 0;
+	struct guestmem_table_entry e;
+	uint64_t at, start, first, len;
 	int ret = handle_check(g, OP_MLOCK);
 
 	if (ret < 0)
 		return ret;
-	while (at <= g->last && !guestmem_next(g, at, &e)) {
-		ret = guestmem_mlock(g, e.gpa, e.len, flags);
-		at = e.gpa + e.len;
-		if (ret < 0 || !at)
+	start = g->fast.offset;
+	/* Not by guestmem_next(): that there are no more is no failure here. */
+	for (at = start; at >= start && at - start <= g->last; at = e.gpa + e.len) {
+		if (space_next(g->space, at, &e))
+			break;
+		first = e.gpa > at ? e.gpa : at;
+		if (first - start > g->last)
+			break;
+		len = e.len - (first - e.gpa);
+		if (len - 1 > g->last - (first - start))
+			len = g->last - (first - start) + 1;
+		ret = guestmem_mlock(g, first - start, len, flags);
+		if (ret < 0)
 			break;
 	}
 	return ret;
@@ -123,7 +135,7 @@ int guestmem_mlock_all(struct guestmem *g, uint32_t flags)
 
 int guestmem_munlock(struct guestmem *g, uint64_t gpa, uint64_t len)
 {
-	char *ptr;
+	char *ptr = NULL;
 	int ret = managed(g, OP_MUNLOCK, gpa, len, 0, &ptr);
 
 	if (ret < 0 || !len)
@@ -139,7 +151,7 @@ int guestmem_huge(struct guestmem *g, uint64_t gpa, uint64_t len, int on)
 int guestmem_numa(struct guestmem *g, uint64_t gpa, uint64_t len, int mode,
 		  const uint64_t *nodes, unsigned int nnodes)
 {
-	char *ptr;
+	char *ptr = NULL;
 	int ret = managed(g, OP_NUMA, gpa, len, 0, &ptr);
 
 	if (ret < 0)

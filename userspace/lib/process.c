@@ -92,7 +92,7 @@ static void process_destroy(struct space *s)
 		region_free(&p->regions[i]);
 	for (i = 0; p->nlocks && i < MAX_LOCKS; i++)
 		free(p->locks[i]);
-	munmap(p->locks, MAX_LOCKS * sizeof(*p->locks));
+	munmap(p->locks, MAX_LOCKS * sizeof(void *));
 	munmap(p->regions, MAX_REGIONS * sizeof(*p->regions));
 	pthread_mutex_destroy(&p->mutex);
 	free(p->sorted);
@@ -370,7 +370,7 @@ static int map_user(struct space *s, const struct guestmem_region_add *arg, stru
 		err = errno;
 		return err == EINVAL || err == EFAULT ?
 		       why_text(why, EOPNOTSUPP,
-				"private memory, or more than one mapping: use one shared mapping, or guestmem_add_anon()") :
+				"private memory, or more mappings than one: use a shared one") :
 		       -err;
 	}
 	if (mprotect(at, arg->len, readonly ? PROT_READ : PROT_READ | PROT_WRITE) < 0) {
@@ -666,7 +666,7 @@ static int pieces_add(struct space *s, struct pieces *p, uint64_t gpa, uint64_t 
 			p->n++;
 		}
 		if (p->nheld == p->max_held) {
-			bigger = realloc(p->held, (p->max_held * 2 + 8) * sizeof(struct region *));
+			bigger = realloc(p->held, (p->max_held * 2 + 8) * sizeof(void *));
 			if (!bigger) {
 				region_put(of(s), r);
 				return -ENOMEM;
@@ -780,13 +780,14 @@ static int process_lock(struct space *s, struct guestmem_lock *arg, struct why *
 		ret = why_reason(why, EMSGSIZE, GUESTMEM_REASON_OUTPUT, 0, p.n, p.capacity);
 	if (ret)
 		goto put;
-	lock = malloc(sizeof(*lock) + p.nheld * sizeof(lock->regions[0]));
+	lock = malloc(sizeof(*lock) + p.nheld * sizeof(void *));
 	if (!lock) {
 		ret = -ENOMEM;
 		goto put;
 	}
 	lock->n = p.nheld;
-	memcpy(lock->regions, p.held, p.nheld * sizeof(lock->regions[0]));
+	if (p.held)
+		memcpy(lock->regions, p.held, p.nheld * sizeof(void *));
 	ret = lock_add(of(s), lock, why);
 	if (ret) {
 		free(lock);
@@ -873,14 +874,14 @@ static struct process *process_new(void)
 	if (!p)
 		return NULL;
 	p->regions = zeroed(MAX_REGIONS * sizeof(*p->regions));
-	p->locks = zeroed(MAX_LOCKS * sizeof(*p->locks));
+	p->locks = zeroed(MAX_LOCKS * sizeof(void *));
 	p->sorted = calloc(MAX_REGIONS, sizeof(*p->sorted));
 	p->entries = calloc(MAX_REGIONS, sizeof(*p->entries));
 	if (!p->regions || !p->locks || !p->sorted || !p->entries) {
 		if (p->regions)
 			munmap(p->regions, MAX_REGIONS * sizeof(*p->regions));
 		if (p->locks)
-			munmap(p->locks, MAX_LOCKS * sizeof(*p->locks));
+			munmap(p->locks, MAX_LOCKS * sizeof(void *));
 		free(p->sorted);
 		free(p->entries);
 		free(p);

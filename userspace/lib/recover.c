@@ -11,8 +11,9 @@
  * - What is not ours goes to the handlers that were there before, as if we were not:
  *   with their mask and on the stack that we are on; SIG_DFL by returning to the
  *   instruction with the default action in place.
- * - Sections that have ended are emptied and stay in the list: the handler may be
- *   reading it.
+ * - Sections are copied, sorted, into a list of which nothing is ever freed: the handler
+ *   may be reading it in one thread while another unloads the object. One that has ended
+ *   is marked so, and is used again should the object come back to where it was.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
+#include <unistd.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -35,24 +37,59 @@ struct entry {
 	int32_t go_on;		/* from here */
 };
 
+/* An entry without its being relative to the section. */
+struct place {
+	uintptr_t insn;
+	uintptr_t go_on;
+};
+
 struct section {
-	_Atomic(const struct entry *) start;
-	const struct entry *end;
 	struct section *next;
+	const void *start;
+	atomic_bool ended;
+	size_t n;
+	struct place places[];
 };
 
 static _Atomic(struct section *) sections;
+static atomic_bool exiting;
 
 /* Whom we came after, of SIGSEGV and SIGBUS. Never freed: a handler may be using it. */
 struct previous {
-	struct sigaction sa[2];
 	struct previous *older;
+	struct sigaction sa[2];
+	atomic_bool spent[2];		/* SA_RESETHAND: it has been called */
 };
 
 static _Atomic(struct previous *) previous;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static enum { UNDECIDED, RECOVER, DECLINED } decided;
+static _Atomic enum { UNDECIDED, RECOVER, DECLINED } decided;
 static bool decline;
+
+static int compare_places(const void *a, const void *b)
+{
+	const struct place *p = a, *q = b;
+
+	return p->insn < q->insn ? -1 : p->insn > q->insn;
+}
+
+static struct section *section_copy(const struct entry *start, const struct entry *end)
+{
+	size_t n = (size_t)(end - start), i;
+	struct section *s = malloc(sizeof(*s) + n * sizeof(s->places[0]));
+
+	if (!s)
+		return NULL;
+	s->start = start;
+	atomic_init(&s->ended, false);
+	s->n = n;
+	for (i = 0; i < n; i++) {
+		s->places[i].insn = (uintptr_t)&start[i].insn + (uintptr_t)start[i].insn;
+		s->places[i].go_on = (uintptr_t)&start[i].go_on + (uintptr_t)start[i].go_on;
+	}
+	qsort(s->places, n, sizeof(s->places[0]), compare_places);
+	return s;
+}
 
 /*
  * Called before main(), so it cannot say that it failed: what a section without memory
@@ -60,37 +97,52 @@ static bool decline;
  */
 void guestmem_register_(const void *start, const void *end)
 {
-	struct section *s;
+	struct section *s, *new;
 
 	if (start == end)
 		return;
 	pthread_mutex_lock(&mutex);
 	/* Each file that includes the header tells of all of them. */
 	for (s = atomic_load_explicit(&sections, memory_order_relaxed); s; s = s->next) {
-		if (atomic_load_explicit(&s->start, memory_order_relaxed) == start)
+		if (s->start == start && !atomic_load_explicit(&s->ended, memory_order_relaxed))
 			goto unlock;
 	}
-	s = malloc(sizeof(*s));
-	if (!s)
+	new = section_copy(start, end);
+	if (!new)
 		goto unlock;
-	atomic_init(&s->start, start);
-	s->end = end;
-	s->next = atomic_load_explicit(&sections, memory_order_relaxed);
-	atomic_store_explicit(&sections, s, memory_order_release);
+	for (s = atomic_load_explicit(&sections, memory_order_relaxed); s; s = s->next) {
+		if (s->start == start && s->n == new->n &&
+		    !memcmp(s->places, new->places, s->n * sizeof(s->places[0]))) {
+			free(new);
+			atomic_store_explicit(&s->ended, false, memory_order_relaxed);
+			goto unlock;
+		}
+	}
+	new->next = atomic_load_explicit(&sections, memory_order_relaxed);
+	atomic_store_explicit(&sections, new, memory_order_release);
 unlock:
 	pthread_mutex_unlock(&mutex);
+}
+
+/*
+ * At exit, destructors run while other threads still access. Nothing is unmapped then, so
+ * they can go on recovering.
+ */
+static void at_exit(void)
+{
+	atomic_store_explicit(&exiting, true, memory_order_relaxed);
 }
 
 void guestmem_unregister_(const void *start)
 {
 	struct section *s;
 
-	if (!start)
+	if (!start || atomic_load_explicit(&exiting, memory_order_relaxed))
 		return;
 	pthread_mutex_lock(&mutex);
 	for (s = atomic_load_explicit(&sections, memory_order_relaxed); s; s = s->next) {
-		if (atomic_load_explicit(&s->start, memory_order_relaxed) == start)
-			atomic_store_explicit(&s->start, NULL, memory_order_relaxed);
+		if (s->start == start)
+			atomic_store_explicit(&s->ended, true, memory_order_relaxed);
 	}
 	pthread_mutex_unlock(&mutex);
 }
@@ -98,14 +150,20 @@ void guestmem_unregister_(const void *start)
 /* Where to go on after a fault at @pc; 0 if it is not ours. */
 static uintptr_t go_on(uintptr_t pc)
 {
-	const struct entry *e;
+	size_t low, high, mid;
 	struct section *s;
 
 	for (s = atomic_load_explicit(&sections, memory_order_acquire); s; s = s->next) {
-		e = atomic_load_explicit(&s->start, memory_order_relaxed);
-		for (; e && e < s->end; e++) {
-			if ((uintptr_t)&e->insn + (uintptr_t)e->insn == pc)
-				return (uintptr_t)&e->go_on + (uintptr_t)e->go_on;
+		if (atomic_load_explicit(&s->ended, memory_order_relaxed))
+			continue;
+		for (low = 0, high = s->n; low < high; ) {
+			mid = low + (high - low) / 2;
+			if (s->places[mid].insn == pc)
+				return s->places[mid].go_on;
+			if (s->places[mid].insn < pc)
+				low = mid + 1;
+			else
+				high = mid;
 		}
 	}
 	return 0;
@@ -117,14 +175,22 @@ static uintptr_t go_on(uintptr_t pc)
 #define PC(uc)	((uc)->uc_mcontext.pc)
 #endif
 
+/*
+ * Not of kill(2) and its like, whose code is not above 0; nor the news that some page has
+ * a hardware error, which interrupt any instruction.
+ */
+static bool is_of_instruction(int sig, const siginfo_t *info)
+{
+	return info->si_code > 0 && !(sig == SIGBUS && info->si_code == BUS_MCEERR_AO);
+}
+
 int guestmem_handle_fault(int sig, const void *info, void *ucontext)
 {
 	const siginfo_t *si = info;
 	ucontext_t *uc = ucontext;
 	uintptr_t to;
 
-	/* Of kill(2) and its like, the code is not above 0. */
-	if ((sig != SIGSEGV && sig != SIGBUS) || !si || !uc || si->si_code <= 0)
+	if ((sig != SIGSEGV && sig != SIGBUS) || !si || !uc || !is_of_instruction(sig, si))
 		return 0;
 	to = go_on((uintptr_t)PC(uc));
 	if (!to)
@@ -134,7 +200,7 @@ int guestmem_handle_fault(int sig, const void *info, void *ucontext)
 		.signo = sig,
 		.code = si->si_code,
 	};
-	PC(uc) = to;
+	PC(uc) = (__typeof__(PC(uc)))to;
 #if defined(__x86_64__)
 	uc->uc_mcontext.gregs[REG_EFL] &= ~0x400;	/* the direction is the ABI's again */
 #endif
@@ -146,28 +212,35 @@ static void by_default(int sig, const siginfo_t *info)
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 
 	sigaction(sig, &dfl, NULL);
-	if (info->si_code <= 0)
+	if (!is_of_instruction(sig, info))
 		raise(sig);	/* it comes when this handler has returned */
 }
 
-static void handler(int sig, siginfo_t *info, void *ucontext)
+/* What the kernel would do. */
+static void call_previous(struct previous *p, int sig, siginfo_t *info, void *ucontext)
 {
-	const struct sigaction *sa;
-	int saved = errno;
-	sigset_t mask;
+	const struct sigaction *sa = &p->sa[sig == SIGBUS];
+	bool by_dfl = sa->sa_handler == SIG_DFL;
+	sigset_t mask, this;
 
-	if (guestmem_handle_fault(sig, info, ucontext))
-		return;
-	sa = &atomic_load_explicit(&previous, memory_order_acquire)->sa[sig == SIGBUS];
-	if (!(sa->sa_flags & SA_SIGINFO) &&
-	    (sa->sa_handler == SIG_DFL || sa->sa_handler == SIG_IGN)) {
+	if (sa->sa_handler == SIG_IGN) {
 		/* A fault of its own kills also who ignores it. */
-		if (sa->sa_handler == SIG_DFL || info->si_code > 0)
-			by_default(sig, info);
-		errno = saved;
+		if (!is_of_instruction(sig, info))
+			return;
+		by_dfl = true;
+	} else if (sa->sa_flags & SA_RESETHAND) {
+		by_dfl |= atomic_exchange(&p->spent[sig == SIGBUS], true);
+	}
+	if (by_dfl) {
+		by_default(sig, info);
 		return;
 	}
 	pthread_sigmask(SIG_BLOCK, &sa->sa_mask, &mask);
+	if ((sa->sa_flags & SA_NODEFER) && !sigismember(&sa->sa_mask, sig)) {
+		sigemptyset(&this);
+		sigaddset(&this, sig);
+		pthread_sigmask(SIG_UNBLOCK, &this, NULL);
+	}
 	if (sa->sa_flags & SA_SIGINFO)
 		sa->sa_sigaction(sig, info, ucontext);
 	else
@@ -178,42 +251,67 @@ static void handler(int sig, siginfo_t *info, void *ucontext)
 static bool same_action(const struct sigaction *a, const struct sigaction *b)
 {
 	return a->sa_sigaction == b->sa_sigaction && a->sa_flags == b->sa_flags &&
+	       !(a->sa_flags & SA_RESETHAND) &&
 	       !memcmp(&a->sa_mask, &b->sa_mask, sizeof(a->sa_mask));
+}
+
+static void handler(int sig, siginfo_t *info, void *ucontext)
+{
+	int saved = errno;
+
+	if (!guestmem_handle_fault(sig, info, ucontext))
+		call_previous(atomic_load_explicit(&previous, memory_order_acquire), sig, info,
+			      ucontext);
+	errno = saved;
 }
 
 /* Ours, on top of what there is. The mutex is held. */
 static int install(void)
 {
 	struct previous *p, *old = atomic_load_explicit(&previous, memory_order_relaxed);
-	struct sigaction sa = {
-		.sa_sigaction = handler,
-		.sa_flags = SA_SIGINFO | SA_ONSTACK,
-	};
 	static const int sig[2] = { SIGSEGV, SIGBUS };
-	int i, err;
+	struct sigaction sa = { .sa_sigaction = handler };
+	int i, err, ours = 0;
 
-	p = malloc(sizeof(*p));
+	p = calloc(1, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
-	sigemptyset(&sa.sa_mask);
+	p->older = old;
 	for (i = 0; i < 2; i++) {
 		if (sigaction(sig[i], NULL, &p->sa[i])) {
 			err = -errno;
 			free(p);
 			return err;
 		}
-		if (p->sa[i].sa_sigaction == handler)
+		if (p->sa[i].sa_sigaction == handler) {
 			p->sa[i] = old->sa[i];
+			atomic_init(&p->spent[i], atomic_load(&old->spent[i]));
+			ours++;
+		}
 	}
+	if (ours == 2) {
+		free(p);
+		return 0;
+	}
+	if (!old)
+		atexit(at_exit);
 	/* Who asks for it again and again, after the same one, takes no more memory. */
 	if (old && same_action(&p->sa[0], &old->sa[0]) && same_action(&p->sa[1], &old->sa[1])) {
 		free(p);
-	} else {
-		p->older = old;
-		/* Who was before must be known when the first fault comes. */
-		atomic_store_explicit(&previous, p, memory_order_release);
+		p = old;
 	}
-	return sigaction(SIGSEGV, &sa, NULL) || sigaction(SIGBUS, &sa, NULL) ? -errno : 0;
+	/* Who was before must be known when the first fault comes. */
+	atomic_store_explicit(&previous, p, memory_order_release);
+	sigemptyset(&sa.sa_mask);
+	for (i = 0; i < 2; i++) {
+		/* One that is sent interrupts system calls if it would without us. */
+		sa.sa_flags = SA_SIGINFO | SA_ONSTACK |
+			      (p->sa[i].sa_handler == SIG_IGN ? SA_RESTART :
+			       p->sa[i].sa_flags & SA_RESTART);
+		if (sigaction(sig[i], &sa, NULL))
+			return -errno;
+	}
+	return 0;
 }
 
 int guestmem_faults(int how)
@@ -257,7 +355,7 @@ bool recover_declined(void)
 
 #if defined(__x86_64__)
 /* Of copy_x86_64.S */
-extern uint64_t copy_rep_min;
+extern uint64_t copy_rep_min, copy_stream_min;
 extern uint8_t copy_avx;
 
 struct cpu cpu;
@@ -265,16 +363,21 @@ struct cpu cpu;
 __attribute__((constructor)) static void ask_cpu(void)
 {
 	unsigned int a, b, c, d;
+	long cache;
 
 	__builtin_cpu_init();
 	copy_avx = !!__builtin_cpu_supports("avx");
 	__cpuid(1, a, b, c, d);
-	cpu.flush_line = (b >> 8 & 255) * 8;
+	cpu.flush_line = (size_t)(b >> 8 & 255) * 8;
 	cpu.cmpxchg128 = c >> 13 & 1;
 	if (__get_cpuid_max(0, NULL) < 7)
 		return;
 	__cpuid_count(7, 0, a, b, c, d);
 	if (b >> 9 & 1)		/* enhanced rep movsb */
 		copy_rep_min = 2048;
+	/* What a virtual machine is told is the cache of all its host. */
+	cache = sysconf(_SC_LEVEL3_CACHE_SIZE) / 4 * 3;
+	if (cache > 0)
+		copy_stream_min = (uint64_t)(cache < 64 << 20 ? cache : 64 << 20);
 }
 #endif

@@ -39,7 +39,7 @@ bool recover_declined(void);
 /* Each returns the bytes that are left; all before them are done. */
 size_t fill_bytes(void *dst, int value, size_t len);
 
-#ifndef GUESTMEM_LOAD_
+#ifndef GUESTMEM_MEM_
 #error "no accesses that recover are known for this CPU"
 #endif
 
@@ -47,17 +47,18 @@ size_t fill_bytes(void *dst, int value, size_t len);
 static inline bool try_load##width(const void *ptr, uint##width##_t *value)		\
 {											\
 	uint##width##_t got;								\
+	uint32_t failed;								\
 											\
-	GUESTMEM_LOAD_(width, GUESTMEM_REG##width##_, ptr, got, fault);			\
+	GUESTMEM_LOAD_(width, ptr, got, failed);					\
+	if (failed)									\
+		return false;								\
 	*value = got;									\
 	return true;									\
-fault:											\
-	return false;									\
 }											\
 											\
 static inline bool try_store##width(void *ptr, uint##width##_t value)			\
 {											\
-	GUESTMEM_STORE_(width, GUESTMEM_REG##width##_, ptr, value, fault);		\
+	GUESTMEM_STORE_(width, ptr, value, fault);		\
 	return true;									\
 fault:											\
 	return false;									\
@@ -79,17 +80,19 @@ static inline bool try_cmpxchg##width(void *ptr, uint##width##_t *expected,		\
 				      uint##width##_t desired)				\
 {											\
 	uint##width##_t old = *expected;						\
+	uint32_t failed;								\
 											\
-	__asm__ __volatile__ goto("1:	lock cmpxchg %" reg "2, (%1)\n"			\
-		"	.pushsection guestmem_ex, \"a?\", @progbits\n"			\
-		"	.balign 4\n"							\
-		"	.long 1b - ., %l[fault] - .\n"					\
-		"	.popsection"							\
-		: "+a" (old) : "r" (ptr), "r" (desired) : "memory", "cc" : fault);	\
+	__asm__ __volatile__("	movl $1, %1\n"						\
+		"1:	lock cmpxchg %" reg "3, (%2)\n"					\
+		"	movl $0, %1\n"							\
+		"2:\n"									\
+		GUESTMEM_EX_("1b", "2b")						\
+		: "+&a" (old), "=&r" (failed) : "r" (ptr), "r" (desired)		\
+		: "memory", "cc");							\
+	if (failed)									\
+		return false;								\
 	*expected = old;								\
 	return true;									\
-fault:											\
-	return false;									\
 }
 
 DEFINE_TRY_CMPXCHG(8, "b")
@@ -100,29 +103,27 @@ DEFINE_TRY_CMPXCHG(64, "q")
 static inline bool try_cmpxchg128(void *ptr, uint64_t expected[2], const uint64_t desired[2])
 {
 	uint64_t low = expected[0], high = expected[1];
+	uint32_t failed;
 
-	__asm__ __volatile__ goto("1:	lock cmpxchg16b (%2)\n"
-		"	.pushsection guestmem_ex, \"a?\", @progbits\n"
-		"	.balign 4\n"
-		"	.long 1b - ., %l[fault] - .\n"
-		"	.popsection"
-		: "+a" (low), "+d" (high) : "r" (ptr), "b" (desired[0]), "c" (desired[1])
-		: "memory", "cc" : fault);
+	__asm__ __volatile__("	movl $1, %2\n"
+		"1:	lock cmpxchg16b (%3)\n"
+		"	movl $0, %2\n"
+		"2:\n"
+		GUESTMEM_EX_("1b", "2b")
+		: "+&a" (low), "+&d" (high), "=&r" (failed)
+		: "r" (ptr), "b" (desired[0]), "c" (desired[1]) : "memory", "cc");
+	if (failed)
+		return false;
 	expected[0] = low;
 	expected[1] = high;
 	return true;
-fault:
-	return false;
 }
 
 /* Write the cache line that has @ptr back, and drop it. */
 static inline bool try_flush(const void *ptr)
 {
 	__asm__ __volatile__ goto("1:	clflush (%0)\n"
-		"	.pushsection guestmem_ex, \"a?\", @progbits\n"
-		"	.balign 4\n"
-		"	.long 1b - ., %l[fault] - .\n"
-		"	.popsection"
+		GUESTMEM_EX_("1b", "%l[fault]")
 		: : "r" (ptr) : "memory" : fault);
 	return true;
 fault:
@@ -159,25 +160,26 @@ static inline void cpu_relax(void)
 static inline bool try_cmpxchg##width(void *ptr, uint##width##_t *expected,		\
 				      uint##width##_t desired)				\
 {											\
+	uint32_t again, failed;								\
 	uint##width##_t old;								\
-	uint32_t failed;								\
 											\
-	__asm__ __volatile__ goto("1:	ldaxr" suffix " %" reg "0, [%2]\n"		\
-		"	cmp %" reg "0, %" reg "3" extend "\n"				\
+	__asm__ __volatile__("	mov %w2, #1\n"						\
+		"1:	ldaxr" suffix " %" reg "0, [%3]\n"				\
+		"	cmp %" reg "0, %" reg "4" extend "\n"				\
 		"	b.ne 3f\n"							\
-		"2:	stlxr" suffix " %w1, %" reg "4, [%2]\n"			\
+		"2:	stlxr" suffix " %w1, %" reg "5, [%3]\n"				\
 		"	cbnz %w1, 1b\n"							\
 		"3:	dmb ish\n"							\
-		"	.pushsection guestmem_ex, \"a?\", %%progbits\n"		\
-		"	.balign 4\n"							\
-		"	.long 1b - ., %l[fault] - ., 2b - ., %l[fault] - .\n"		\
-		"	.popsection"							\
-		: "=&r" (old), "=&r" (failed)						\
-		: "r" (ptr), "r" (*expected), "r" (desired) : "memory", "cc" : fault);	\
+		"	mov %w2, #0\n"							\
+		"4:\n"									\
+		GUESTMEM_EX_("1b", "4b")						\
+		GUESTMEM_EX_("2b", "4b")						\
+		: "=&r" (old), "=&r" (again), "=&r" (failed)				\
+		: "r" (ptr), "r" (*expected), "r" (desired) : "memory", "cc");		\
+	if (failed)									\
+		return false;								\
 	*expected = old;								\
 	return true;									\
-fault:											\
-	return false;									\
 }
 
 DEFINE_TRY_CMPXCHG(8, "w", "b", ", uxtb")
@@ -189,38 +191,37 @@ DEFINE_TRY_CMPXCHG(64, "x", "", "")
 static inline bool try_cmpxchg128(void *ptr, uint64_t expected[2], const uint64_t desired[2])
 {
 	uint64_t low, high, new_low, new_high;
-	uint32_t failed;
+	uint32_t again, failed;
 
-	__asm__ __volatile__ goto("1:	ldaxp %0, %1, [%5]\n"
-		"	cmp %0, %6\n"
-		"	ccmp %1, %7, #0, eq\n"
-		"	csel %2, %8, %0, eq\n"
-		"	csel %3, %9, %1, eq\n"
-		"2:	stlxp %w4, %2, %3, [%5]\n"
+	__asm__ __volatile__("	mov %w5, #1\n"
+		"1:	ldaxp %0, %1, [%6]\n"
+		"	cmp %0, %7\n"
+		"	ccmp %1, %8, #0, eq\n"
+		"	csel %2, %9, %0, eq\n"
+		"	csel %3, %10, %1, eq\n"
+		"2:	stlxp %w4, %2, %3, [%6]\n"
 		"	cbnz %w4, 1b\n"
 		"	dmb ish\n"
-		"	.pushsection guestmem_ex, \"a?\", %%progbits\n"
-		"	.balign 4\n"
-		"	.long 1b - ., %l[fault] - ., 2b - ., %l[fault] - .\n"
-		"	.popsection"
-		: "=&r" (low), "=&r" (high), "=&r" (new_low), "=&r" (new_high), "=&r" (failed)
+		"	mov %w5, #0\n"
+		"4:\n"
+		GUESTMEM_EX_("1b", "4b")
+		GUESTMEM_EX_("2b", "4b")
+		: "=&r" (low), "=&r" (high), "=&r" (new_low), "=&r" (new_high),
+		  "=&r" (again), "=&r" (failed)
 		: "r" (ptr), "r" (expected[0]), "r" (expected[1]), "r" (desired[0]),
 		  "r" (desired[1])
-		: "memory", "cc" : fault);
+		: "memory", "cc");
+	if (failed)
+		return false;
 	expected[0] = low;
 	expected[1] = high;
 	return true;
-fault:
-	return false;
 }
 
 static inline bool try_flush(const void *ptr)
 {
 	__asm__ __volatile__ goto("1:	dc civac, %0\n"
-		"	.pushsection guestmem_ex, \"a?\", %%progbits\n"
-		"	.balign 4\n"
-		"	.long 1b - ., %l[fault] - .\n"
-		"	.popsection"
+		GUESTMEM_EX_("1b", "%l[fault]")
 		: : "r" (ptr) : "memory" : fault);
 	return true;
 fault:

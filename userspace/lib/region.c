@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "internal.h"
+#include "recover.h"
 
 static int add(struct guestmem *g, enum op op, struct guestmem_region_add *arg, uint32_t *id)
 {
@@ -277,7 +278,10 @@ int guestmem_last(struct guestmem *g, uint64_t *last)
 	uint64_t at = 0;
 	int ret;
 
-	if (g && !last)
+	ret = handle_check(g, OP_FIND);
+	if (ret < 0)
+		return ret;
+	if (!last)
 		return fail_null(OP_FIND, "no place for the address was given");
 	ret = guestmem_next(g, 0, &e);
 	if (ret < 0)
@@ -349,7 +353,7 @@ void *guestmem_ptr_slow_(struct guestmem *g, uint64_t gpa, size_t len)
 	if (handle_range(g, OP_POINT, gpa, len ? len : 1, &abs) < 0)
 		return NULL;
 	/* A pointer knows of no bitmap. */
-	if (!g->space->window || g->space->bitmaps || in_window(g->space, abs, len) < len) {
+	if (!g->space->window || g->space->bitmaps) {
 		fail(OP_POINT, EOPNOTSUPP,
 		     "it is not mapped in this process, or not without being asked for");
 		return NULL;
@@ -362,10 +366,12 @@ void *guestmem_ptr_slow_(struct guestmem *g, uint64_t gpa, size_t len)
 		abs = e.gpa + e.len;
 		ret = -ENXIO;
 	}
+	if (!ret && in_window(g->space, abs, len) < len)
+		ret = why_text(&why, EOPNOTSUPP, "it is beyond what is mapped in this process");
+	else if (ret == -ENXIO)
+		why_reason(&why, ENXIO, GUESTMEM_REASON_HOLE, abs, 0, 0);
 	if (!ret)
 		return g->fast.base + gpa;
-	if (ret == -ENXIO)
-		why_reason(&why, ENXIO, GUESTMEM_REASON_HOLE, abs, 0, 0);
 	fail_why(g, OP_POINT, ret, &why, 0);
 	return NULL;
 }

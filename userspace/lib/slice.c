@@ -27,12 +27,14 @@ static int whole(struct guestmem *g, uint64_t gpa, uint64_t len, int prot,
 		 struct iovec *slice, struct why *why)
 {
 	int ret = reach(g, gpa, len, prot, slice, why);
-	struct iovec rest;
+	struct iovec rest = { 0 };
 
-	if (ret < 0 || slice->iov_len == len)
-		return ret;
-	/* Why it ends there */
-	return reach(g, gpa + slice->iov_len, len - slice->iov_len, prot, &rest, why);
+	/* Why it ends there; or it does not any more. */
+	while (!ret && slice->iov_len < len) {
+		ret = reach(g, gpa + slice->iov_len, len - slice->iov_len, prot, &rest, why);
+		slice->iov_len += rest.iov_len;
+	}
+	return ret;
 }
 
 static int check(const struct guestmem *g, uint64_t gpa, uint64_t len, int prot)
@@ -71,7 +73,7 @@ int guestmem_slice(struct guestmem *g, uint64_t gpa, size_t len, int prot,
 int guestmem_slices(struct guestmem *g, const struct guestmem_range *ranges, size_t nranges,
 		    int prot, struct iovec *slices, size_t *n)
 {
-	struct iovec slice, before = { 0 };
+	struct iovec slice = { 0 }, before = { 0 };
 	struct why why = { 0 };
 	size_t capacity, i, k = 0;
 	int ret = handle_check(g, OP_SLICE);

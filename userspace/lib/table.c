@@ -12,8 +12,8 @@
  *   whole by itself (struct guestmem_fast_ says what is in it). They are good while the
  *   table has the sequence number they were made from. For the library's own table that
  *   is kept so by who writes it; for the kernel's, by the first reader who sees a new one
- *   and gets the mutex. A reader that does not, or whose address is in a slot that has
- *   more than one region, searches the table.
+ *   and gets the mutex. A reader that does not, or whose address is of a region that does
+ *   not have the slot's first byte, searches the table.
  * - A word may change while it is used, and then says what was so a moment ago: as
  *   everything here, a hint.
  */
@@ -214,44 +214,36 @@ void slots_create(struct space *s)
 	s->slots_seq = UINT32_MAX;	/* odd: of no table */
 }
 
-/* More than one region: its start is where the slot ends, so that nothing is in it. */
-#define SLOT_SHARED	4095
-
-static void slot_set(struct space *s, uint64_t i, uint64_t word, uint32_t id)
+static void slot_set(struct space *s, uint64_t i, uint64_t end, uint32_t id)
 {
-	__atomic_store_n(&s->slots[i], word, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->slots[i], end, __ATOMIC_RELAXED);
 	/* Who finds the number finds the region that it was given to. */
 	__atomic_store_n(&s->slot_ids[i], id, __ATOMIC_RELEASE);
+}
+
+static void slots_clear(struct space *s, uint64_t i, uint64_t to)
+{
+	for (; i < to; i++)
+		if (s->slots[i])
+			slot_set(s, i, 0, 0);
 }
 
 /* Each of them is set, as there is no telling what was removed. */
 static void slots_fill(struct space *s, const struct guestmem_table_entry *e, size_t n)
 {
-	uint64_t i = 0, first, last, start, stop;
+	const uint64_t slot = (uint64_t)1 << SLOT_SHIFT;
+	uint64_t i = 0, first, end;
 	size_t k;
 
 	for (k = 0; k < n && e[k].gpa < s->window_len; k++) {
-		start = e[k].gpa;
-		stop = start + in_window(s, start, e[k].len);
-		first = start >> SLOT_SHIFT;
-		last = (stop - 1) >> SLOT_SHIFT;
-		for (; i < first; i++)
-			if (s->slots[i])
-				slot_set(s, i, 0, 0);
-		/* One that is shared with the region before is done, and cannot be used. */
-		if (i > first) {
-			slot_set(s, first, SLOT_SHARED, 0);
-			first++;
-		}
-		for (i = first; i <= last; i++)
-			slot_set(s, i, (stop & ~(uint64_t)4095) |
-				 (i == start >> SLOT_SHIFT ?
-				  (start & ((1UL << SLOT_SHIFT) - 1)) >> 9 : 0), e[k].id);
+		end = e[k].gpa + in_window(s, e[k].gpa, e[k].len);
+		first = (e[k].gpa + slot - 1) >> SLOT_SHIFT;
+		slots_clear(s, i, first);
+		for (i = first; i < s->nslots && i << SLOT_SHIFT < end; i++)
+			slot_set(s, i, end, e[k].id);
 	}
-	for (; i < s->nslots && i <= s->slots_last; i++)
-		if (s->slots[i])
-			slot_set(s, i, 0, 0);
-	s->slots_last = n ? entry_last(&e[n - 1]) >> SLOT_SHIFT : 0;
+	slots_clear(s, i, s->slots_end);
+	s->slots_end = i;
 }
 
 /* The mutex is held. */

@@ -60,7 +60,7 @@ int guestmem_translate_batch(struct guestmem *g, const struct guestmem_range *ra
 	free(moved);
 	if (ret == 0 || ret == -ENXIO || ret == -EMSGSIZE)
 		*n = arg.nextents;
-	for (i = 0; ret != -EMSGSIZE && g->fast.offset && i < *n; i++)
+	for (i = 0; extents && ret != -EMSGSIZE && g->fast.offset && i < *n; i++)
 		extents[i].gpa -= g->fast.offset;
 	return ret < 0 ? fail_why(g, OP_TRANSLATE, ret, &why, 0) : 0;
 }

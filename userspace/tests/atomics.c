@@ -166,12 +166,14 @@ static void test_load_and_store(struct env *e)
 			for (unsigned int k = 0; k < 8; k++)
 				v[k] = (unsigned char)(0x81 + 16 * i + k + width);
 			memset(e->mem + 2 * PAGE - 16, 0xee, 32);
-			assert_ok(guestmem_store(e->g, at(e, 2 * PAGE - width), v, width, stores[i]));
+			assert_ok(guestmem_store(e->g, at(e, 2 * PAGE - width), v, width,
+						 stores[i]));
 			assert_memory_equal(e->mem + 2 * PAGE - width, v, width);
 			assert_int_equal(e->mem[2 * PAGE - width - 1], 0xee);
 			assert_int_equal(e->mem[2 * PAGE], 0xee);
 			memset(got, 0x77, 9);
-			assert_ok(guestmem_load(e->g, at(e, 2 * PAGE - width), got, width, loads[i]));
+			assert_ok(guestmem_load(e->g, at(e, 2 * PAGE - width), got, width,
+						loads[i]));
 			assert_memory_equal(got, v, width);
 			assert_int_equal(got[width], 0x77);
 		}

@@ -206,7 +206,6 @@ static void test_close_keeps_errno(void **state)
 	assert_int_equal(errno, 5);
 }
 
-
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {

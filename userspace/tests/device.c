@@ -716,7 +716,6 @@ static void test_memlock(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
