@@ -166,7 +166,7 @@ static struct region *region_get_at(struct space *s, uint64_t gpa, struct why *w
 			r = region_get(of(s), id, gpa);
 	}
 	/* Again, if it was removed when it had just been found. */
-	while (!r && !table_find(s, gpa, &e))
+	while (!r && !space_find(s, gpa, &e))
 		r = region_get(of(s), e.id, gpa);
 	if (!r)
 		why_reason(why, ENXIO, GUESTMEM_REASON_HOLE, gpa, 0, 0);
@@ -178,7 +178,7 @@ static struct region *region_get_at(struct space *s, uint64_t gpa, struct why *w
 static int process_fault(struct space *s, const struct guestmem_fault *fault, struct why *why)
 {
 	struct guestmem_table_entry e;
-	int ret = table_find(s, fault->gpa, &e);
+	int ret = space_find(s, fault->gpa, &e);
 
 	if (ret)
 		return why_reason(why, ENXIO, GUESTMEM_REASON_HOLE, fault->gpa, 0, 0);

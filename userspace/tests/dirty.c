@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR MIT
 /* Dirty pages: what marks them, and what of them is lost: nothing. */
 #include <pthread.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "backends.h"
@@ -329,12 +330,67 @@ static void test_migration(struct env *e)
 	}
 }
 
+/*
+ * A write that finds its bit set leaves it so. If that was read before the write was there
+ * for others, and they take the bit and read, it is lost: one try of that each time.
+ */
+static uint64_t turn, written;
+
+static void *write_once(void *arg)
+{
+	struct env *e = arg;
+	uint64_t i = 0, n;
+
+	while ((n = __atomic_load_n(&turn, __ATOMIC_ACQUIRE)) != UINT64_MAX) {
+		if (n == i)
+			continue;
+		i = n;
+		guestmem_write64(e->g, at(e, 0), i);
+		__atomic_store_n(&written, i, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+static void test_no_write_is_lost(struct env *e)
+{
+	uint64_t i, word, seen, spins;
+	pthread_t thread;
+	struct timespec t, now;
+
+	if (!(e->has & F_PROCESS) || (e->has & F_PART))
+		return;
+	turn = written = 0;
+	assert_ok(guestmem_dirty_start(e->g, 4096));
+	assert_int_equal(pthread_create(&thread, NULL, write_once, e), 0);
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	for (i = 1; ; i++) {
+		if (i % 64 == 0) {
+			clock_gettime(CLOCK_MONOTONIC, &now);
+			if (now.tv_sec - t.tv_sec > 1)
+				break;
+		}
+		guestmem_dirty_mark(e->g, at(e, 0), 1);
+		__atomic_store_n(&turn, i, __ATOMIC_RELEASE);
+		for (spins = i % 97; spins; spins--)
+			__asm__ __volatile__("" : : : "memory");
+		assert_true(guestmem_dirty_take(e->g, at(e, 0), 1, &word, 1) >= 0);
+		assert_ok(guestmem_read64(e->g, at(e, 0), &seen));
+		while (__atomic_load_n(&written, __ATOMIC_ACQUIRE) != i)
+			;
+		assert_int_equal(guestmem_dirty_peek(e->g, at(e, 0), 1, &word, 1) ||
+				 seen == i, 1);
+	}
+	__atomic_store_n(&turn, UINT64_MAX, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	assert_ok(guestmem_dirty_stop(e->g));
+}
+
 int main(void)
 {
 	static const struct backend_test tests[] = {
 		B(each_way_of_writing, F_WINDOW), B(partial_writes, F_WINDOW),
 		B(peek_and_take, F_WINDOW), B(start_again, F_WINDOW), B(no_window, 0),
-		B(migration, F_WINDOW),
+		B(migration, F_WINDOW), B(no_write_is_lost, F_WINDOW | F_BACKING),
 	};
 
 	return RUN_ON_BACKENDS(tests);

@@ -341,6 +341,51 @@ static void test_table_that_faults(void **state)
 	assert_asks();
 }
 
+/*
+ * Who changes the regions may be made to wait in the midst of it. All others are still
+ * there: what the table cannot tell then, it is asked for.
+ */
+static void test_while_it_changes(void **state)
+{
+	struct guestmem *g = guestmem_create(4 << 20);
+	struct guestmem_table_entry e;
+	struct guestmem_extent x[2];
+	struct guestmem_hold hold;
+	struct iovec slice;
+	uint64_t offset, len;
+	uint32_t handle;
+	uint8_t byte;
+	size_t n = 2;
+	int fd;
+
+	(void)state;
+	assert_non_null(g);
+	/* In one slot, so that it is of no use */
+	assert_ok(guestmem_add_anon(g, 0, PAGE, 0, NULL));
+	assert_ok(guestmem_add_anon(g, 2 * PAGE, PAGE, GUESTMEM_REGION_READONLY, NULL));
+	g->space->table->seq++;
+	assert_ok(guestmem_find(g, 5, &e));
+	assert_ok(guestmem_next(g, PAGE, &e));
+	assert_true(e.gpa == 2 * PAGE);
+	assert_fails(guestmem_find(g, PAGE, &e), ENXIO);
+	assert_ok(guestmem_check(g, 0, PAGE, PROT_WRITE));
+	assert_ok(guestmem_slice(g, 0, PAGE, PROT_WRITE, &slice));
+	assert_non_null(guestmem_ptr(g, 0, PAGE));
+	assert_ok(guestmem_read8(g, 0, &byte));
+	assert_fails(guestmem_read8(g, PAGE, &byte), ENXIO);
+	assert_fails(guestmem_write8(g, 2 * PAGE, 1), EACCES);
+	assert_ok(guestmem_hold(g, 0, PAGE, &hold));
+	guestmem_release(&hold);
+	assert_ok(guestmem_lock(g, 2 * PAGE, 1, 1, 0, &handle, NULL, NULL));
+	assert_ok(guestmem_unlock(g, handle));
+	assert_ok(guestmem_translate(g, 0, PAGE, 0, x, &n));
+	assert_ok(guestmem_backing(g, 0, &fd, &offset, &len));
+	assert_true(guestmem_generation(g) == 0);
+	g->space->table->seq++;
+	assert_true(guestmem_generation(g) != 0);
+	guestmem_close(g);
+}
+
 /* Ended by closing twice or used after it: told, as long as it is no other. */
 static void test_closed_handles(void **state)
 {
@@ -469,7 +514,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		T(good), T(head), T(stuck), T(never_still), T(entries), T(noise),
-		T(table_that_faults), T(closed_handles), T(wrong_sizes),
+		T(table_that_faults), T(while_it_changes), T(closed_handles), T(wrong_sizes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,6 +107,9 @@ static void test_flush(struct env *e)
 		return;
 	assert_fails(guestmem_flush(e->g, at(e, HOLE - 100), 500), EFAULT);
 	assert_failed_at(e, HOLE, 100);
+	/* Its last byte only */
+	assert_fails(guestmem_flush(e->g, at(e, HOLE - 256), 257), EFAULT);
+	assert_failed_at(e, HOLE, 256);
 	assert_fails(guestmem_flush(e->g, at(e, HOLE + 5), 500), EFAULT);
 	assert_failed_at(e, HOLE + 5, 0);
 }

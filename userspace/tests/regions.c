@@ -318,6 +318,11 @@ static void test_parts(struct env *e)
 		assert_true(list[2].gpa == READONLY - SECOND + 3 && list[2].len == 5);
 		free(list);
 		assert_fails(guestmem_next(part, last + 1, &r), ENXIO);
+		/* What is behind it is none of its own. */
+		guestmem_close(inner);
+		inner = guestmem_subrange(e->g, at(e, HOLE) + 3, 100, 0);
+		assert_fails(guestmem_next(inner, 0, &r), ENXIO);
+		assert_fails(guestmem_last(inner, &last), ENXIO);
 		assert_fails(guestmem_add_anon(part, 0, PAGE, 0, NULL), EACCES);
 		assert_fails(guestmem_remove(part, e->id[0]), EACCES);
 		assert_fails(guestmem_revoke(part, e->id[0], 0, NULL), EACCES);

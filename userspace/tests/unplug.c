@@ -29,6 +29,16 @@ static const char * const count_names[8] = {
 /* Who has added what; of the thread that manages the slot. */
 static uint32_t ids[SLOTS];
 
+/* cmocka's would jump to another thread's stack. */
+#define must(call) do {								\
+	long long ret_ = (call);						\
+	if (!ret_) {								\
+		fprintf(stderr, "%s:%d: not %s; %d, %s\n", __FILE__, __LINE__, #call,	\
+			errno, guestmem_strerror());				\
+		abort();							\
+	}									\
+} while (0)
+
 static uint64_t base_of(unsigned int slot)
 {
 	return slot * STEP;
@@ -45,14 +55,13 @@ static void check_word(uint64_t v, unsigned int slot, uint64_t i)
 
 	/* A writer's is the one behind the last. */
 	if (v != word_of(slot, (unsigned int)version, i) || version > VERSIONS)
-		failed("0x%llx at word %llu of slot %u", (unsigned long long)v,
-		       (unsigned long long)i, slot);
+		fprintf(stderr, "0x%llx at word %llu of slot %u\n", (unsigned long long)v,
+			(unsigned long long)i, slot), abort();
 }
 
 static bool there(int ret)
 {
-	if (ret < 0 && ret != -ENXIO && ret != -EACCES)
-		failed("%d: %s", ret, guestmem_strerror());
+	must(ret >= 0 || ret == -ENXIO || ret == -EACCES);
 	return ret >= 0;
 }
 
@@ -78,15 +87,15 @@ static void hold_one(unsigned int slot, uint64_t i)
 			sched_yield();
 		second = __atomic_load_n(&p[15], __ATOMIC_RELAXED);
 		check_word(second, slot, i + 15);
-		assert_true(i >= WORDS / 2 - 15 || first >> 32 == second >> 32);
-		assert_true(i >= WORDS / 2 || __atomic_load_n(&p[0], __ATOMIC_RELAXED) == first);
+		must(i >= WORDS / 2 - 15 || first >> 32 == second >> 32);
+		must(i >= WORDS / 2 || __atomic_load_n(&p[0], __ATOMIC_RELAXED) == first);
 	}
 	if (guestmem_slice_copy(&here, &hold.slice) == sizeof(words)) {
 		__atomic_add_fetch(&counts[3], 1, __ATOMIC_RELAXED);
 		for (unsigned int k = 0; k < 16; k++)
 			check_word(words[k], slot, i + k);
 	} else {
-		assert_true(slot >= SLOTS / 2);
+		must(slot >= SLOTS / 2);
 	}
 	guestmem_release(&hold);
 }
@@ -131,17 +140,18 @@ static void *use(void *arg)
 			break;
 		case 4:
 			if (there(guestmem_find(g, gpa, &e)))
-				assert_true(e.gpa == base_of(slot) && e.len == LEN && e.id);
+				must(e.gpa == base_of(slot) && e.len == LEN && e.id);
 			ret = guestmem_check(g, gpa, 64, PROT_READ);
 			there(ret);
 			__atomic_add_fetch(&counts[4], 1, __ATOMIC_RELAXED);
 			break;
 		case 5:
 			/* Neither side of it is ever there. */
-			assert_int_equal(guestmem_read64(g, base_of(slot) + LEN, &v), -ENXIO);
-			assert_null(guestmem_ptr(g, base_of(slot) + LEN - 4, 8));
+			must(guestmem_read64(g, base_of(slot) + LEN, &v) == -ENXIO);
+			must(!guestmem_ptr(g, base_of(slot) + LEN - 4, 8));
 			guestmem_ptr(g, gpa, 8);
-			assert_true(guestmem_generation(g));
+			/* 0 while it changes */
+			guestmem_generation(g);
 			break;
 		default:
 			if (there(guestmem_load(g, gpa, &v, 8, __ATOMIC_ACQUIRE)))
@@ -163,25 +173,24 @@ static void *manage(void *arg)
 		unsigned int version = (unsigned int)rand_r(&seed) % VERSIONS;
 
 		if (!ids[slot]) {
-			assert_ok(guestmem_add_file(g, base_of(slot), LEN, file,
+			must(!guestmem_add_file(g, base_of(slot), LEN, file,
 						    (slot * VERSIONS + version) * LEN,
-						    rand_r(&seed) % 4 ? 0 :
-						    GUESTMEM_REGION_READONLY, &ids[slot]));
+						    rand_r(&seed) % 4 ? 0 : GUESTMEM_REGION_READONLY,
+						    &ids[slot]));
 			__atomic_add_fetch(&counts[5], 1, __ATOMIC_RELAXED);
 			if (rand_r(&seed) % 2)
 				usleep(50);
 			continue;
 		}
 		if (slot >= SLOTS / 2) {
-			assert_ok(guestmem_revoke(g, ids[slot], GUESTMEM_REMOVE_WAIT_FOREVER,
-						  NULL));
+			must(!guestmem_revoke(g, ids[slot], GUESTMEM_REMOVE_WAIT_FOREVER, NULL));
 			__atomic_add_fetch(&counts[7], 1, __ATOMIC_RELAXED);
 		} else {
 			ret = guestmem_remove(g, ids[slot]);
 			if (ret) {
-				assert_int_equal(ret, -EBUSY);
+				must(ret == -EBUSY);
 				/* They come and go: some time nobody has it. */
-				assert_true(++tries < 100000);
+				must(++tries < 100000);
 				sched_yield();
 				continue;
 			}
@@ -200,12 +209,12 @@ static void *watch(void *arg)
 	uint64_t bits[64];
 
 	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
-		assert_ok(guestmem_dirty_start(g, PAGE));
+		must(!guestmem_dirty_start(g, PAGE));
 		for (int i = 0; i < 20 && !__atomic_load_n(&stop, __ATOMIC_RELAXED); i++) {
-			assert_true(guestmem_dirty_take(g, 0, SLOTS * STEP, bits, 64) >= 0);
+			must(guestmem_dirty_take(g, 0, SLOTS * STEP, bits, 64) >= 0);
 			usleep(200);
 		}
-		assert_ok(guestmem_dirty_stop(g));
+		must(!guestmem_dirty_stop(g));
 	}
 	return arg;
 }
