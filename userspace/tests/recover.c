@@ -960,12 +960,13 @@ static void *ignored_then_write(void *arg)
 
 static void test_ignored_interrupts_nothing(void)
 {
+	struct sigaction sa = { .sa_handler = SIG_IGN };	/* not SA_RESTART, as signal() */
 	pthread_t thread;
 	char c = 0;
 
 	if (getenv("EMULATOR"))
 		_exit(SKIPPED);		/* it ignores SA_RESTART for this signal */
-	set_both(SIG_IGN);
+	NEED(!sigaction(SIGSEGV, &sa, NULL));
 	guest();
 	NEED(!pipe(fds));
 	victim = pthread_self();
@@ -1042,6 +1043,34 @@ static void test_handle_fault(void)
 	for (; p < guestmem_ex_end_; p += 8) {
 		pc = (uintptr_t)p + (uintptr_t)*(const int32_t *)(const void *)p;
 		CHECK_EQ(ask(pc, SIGSEGV, SEGV_MAPERR), 1);
+	}
+}
+
+/* In the order that the linker leaves them in; gone, and there again. */
+static void test_register(void)
+{
+	static int32_t entries[5][2];
+	static const char code[5 * 16];
+	static const int order[5] = { 3, 0, 4, 1, 2 };
+	int i, turn;
+
+	for (i = 0; i < 5; i++) {
+		entries[i][0] = (int32_t)(code + 16 * order[i] - (char *)&entries[i][0]);
+		entries[i][1] = (int32_t)(code + 16 * order[i] + 8 - (char *)&entries[i][1]);
+	}
+	for (turn = 0; turn < 3; turn++) {
+		guestmem_register_(entries, entries + 5);
+		guestmem_register_(entries, entries + 5);
+		for (i = 0; i < 5; i++) {
+			CHECK_EQ(ask((uintptr_t)code + 16 * i, SIGSEGV, SEGV_MAPERR), 1);
+			CHECK_EQ(ask((uintptr_t)code + 16 * i + 1, SIGSEGV, SEGV_MAPERR), 0);
+		}
+		guestmem_unregister_(entries);
+		for (i = 0; i < 5; i++)
+			CHECK_EQ(ask((uintptr_t)code + 16 * i, SIGSEGV, SEGV_MAPERR), 0);
+		/* Another object at the same place. */
+		if (turn == 1)
+			entries[0][1] += 4;
 	}
 }
 
@@ -1458,6 +1487,7 @@ static const struct test tests[] = {
 	TEST(ignored_interrupts_nothing),
 	TEST(errno_and_mask_kept),
 	TEST(handle_fault),
+	TEST(register),
 	TEST(own_handler),
 	TEST(recover_again),
 	TEST(decline),
