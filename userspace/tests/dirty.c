@@ -353,7 +353,7 @@ static void *write_once(void *arg)
 
 static void test_no_write_is_lost(struct env *e)
 {
-	uint64_t i, word, seen, spins;
+	uint64_t i, word, seen = 0, spins;
 	pthread_t thread;
 	struct timespec t, now;
 
