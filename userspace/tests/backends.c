@@ -181,13 +181,18 @@ static int op_page_fault(void *ctx, const struct guestmem_fault *fault)
 	return ret ? ret : -EIO;
 }
 
+/* All of a callback is one access to who accesses at the same time. */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+
 static int op_read(void *ctx, uint64_t gpa, void *buf, size_t len)
 {
 	struct ops *o = ctx;
 	int ret = refused(gpa, len, 0);
 
+	pthread_mutex_lock(&mutex);
 	if (!ret)
 		memcpy(buf, o->mem + (gpa - BASE), len);
+	pthread_mutex_unlock(&mutex);
 	return ret;
 }
 
@@ -196,8 +201,10 @@ static int op_write(void *ctx, uint64_t gpa, const void *buf, size_t len)
 	struct ops *o = ctx;
 	int ret = refused(gpa, len, 1);
 
+	pthread_mutex_lock(&mutex);
 	if (!ret)
 		memcpy(o->mem + (gpa - BASE), buf, len);
+	pthread_mutex_unlock(&mutex);
 	return ret;
 }
 
@@ -206,15 +213,16 @@ static int op_fill(void *ctx, uint64_t gpa, uint8_t value, uint64_t len)
 	struct ops *o = ctx;
 	int ret = refused(gpa, len, 1);
 
+	pthread_mutex_lock(&mutex);
 	if (!ret)
 		memset(o->mem + (gpa - BASE), value, len);
+	pthread_mutex_unlock(&mutex);
 	return ret;
 }
 
 static int op_cmpxchg(void *ctx, uint64_t gpa, void *expected, const void *desired,
 		      size_t width)
 {
-	static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 	struct ops *o = ctx;
 	int ret = refused(gpa, width, 1);
 
