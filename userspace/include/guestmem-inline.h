@@ -219,11 +219,14 @@ GUESTMEM_INLINE void *guestmem_ptr(struct guestmem *g, uint64_t gpa, size_t len)
 {
 	const struct guestmem_fast_ *f = (const struct guestmem_fast_ *)g;
 
-	if (__builtin_expect(f && gpa >> 21 < f->nslots, 1) &&
-	    __builtin_expect(guestmem_reaches_(f, gpa, len) &&
-			     __atomic_load_n(f->seq, __ATOMIC_RELAXED) ==
-			     __atomic_load_n(&f->slots_seq, __ATOMIC_RELAXED), 1))
-		return f->base + gpa;
+	if (__builtin_expect(f && gpa >> 21 < f->nslots, 1)) {
+		/* In this order: a slot that is older than that is not taken for newer. */
+		uint32_t seq = __atomic_load_n(&f->slots_seq, __ATOMIC_ACQUIRE);
+
+		if (__builtin_expect(guestmem_reaches_(f, gpa, len) &&
+				     __atomic_load_n(f->seq, __ATOMIC_RELAXED) == seq, 1))
+			return f->base + gpa;
+	}
 	return guestmem_ptr_slow_(g, gpa, len);
 }
 

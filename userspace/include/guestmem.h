@@ -701,7 +701,7 @@ GUESTMEM_API int guestmem_unlock(struct guestmem *g, uint32_t handle);
 
 /**
  * struct guestmem_hold - a region that is kept, and where the range is
- * @slice: the range, in this process
+ * @slice: the range, in this process; at NULL if it is not mapped there
  * @region: the library's own
  * @space: likewise
  * @handle: likewise

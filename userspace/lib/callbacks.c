@@ -88,7 +88,8 @@ static bool allowed(const struct guestmem_ops *ops, const uint8_t *bitmap, uint6
 {
 	uint64_t bit = ops->bitmap_first + gpn;
 
-	return __atomic_load_n(&bitmap[bit / 8], __ATOMIC_RELAXED) >> bit % 8 & 1;
+	/* Not before the access has been counted: see guestmem_synchronize(). */
+	return __atomic_load_n(&bitmap[bit / 8], __ATOMIC_SEQ_CST) >> bit % 8 & 1;
 }
 
 static uint64_t callbacks_allow(struct space *s, uint64_t gpa, uint64_t len, bool write)
@@ -182,6 +183,9 @@ static int callbacks_write(struct space *s, uint64_t gpa, const void *buf, size_
 	struct callbacks *c = of(s);
 	int ret = c->ops.write ? told(c->ops.write(c->ctx, gpa, buf, len), why) : missing(why);
 
+	/* It may have come some way. */
+	if (ret)
+		dirty_mark(s, gpa, len);
 	*done += ret ? 0 : len;
 	return ret;
 }
@@ -196,6 +200,8 @@ static int callbacks_fill(struct space *s, uint64_t gpa, uint8_t value, uint64_t
 
 	if (c->ops.fill) {
 		ret = told(c->ops.fill(c->ctx, gpa, value, len), why);
+		if (ret)
+			dirty_mark(s, gpa, len);
 		*done += ret ? 0 : len;
 		return ret;
 	}
@@ -507,6 +513,7 @@ static struct guestmem *from_ops(const struct guestmem_ops *ops, void *ctx, enum
 {
 	struct guestmem_table_entry entry = { .generation = 1 };
 	struct callbacks *c;
+	struct guestmem *g;
 	struct space *s;
 	int err;
 
@@ -541,6 +548,7 @@ static struct guestmem *from_ops(const struct guestmem_ops *ops, void *ctx, enum
 		return NULL;
 	}
 	c->ops = *ops;
+	c->ops.close = NULL;	/* until there is a handle to be closed */
 	c->ctx = ctx;
 	pthread_mutex_init(&c->mutex, NULL);
 	s->priv = c;
@@ -558,7 +566,10 @@ static struct guestmem *from_ops(const struct guestmem_ops *ops, void *ctx, enum
 	entry.len = ops->len;
 	entry.flags = ops->flags & GUESTMEM_OPS_READONLY ? GUESTMEM_REGION_READONLY : 0;
 	table_update(s, &entry, 1);
-	return handle_new(s, op);
+	g = handle_new(s, op);
+	if (g)
+		c->ops.close = ops->close;
+	return g;
 }
 
 struct guestmem *guestmem_from_ops(const struct guestmem_ops *ops, void *ctx)
@@ -587,5 +598,7 @@ int callbacks_subrange(struct space *s, uint64_t abs, uint64_t len, uint32_t fla
 	if (flags & GUESTMEM_SUBRANGE_READONLY)
 		ops.flags |= GUESTMEM_OPS_READONLY;
 	*part = from_ops(&ops, ctx, OP_SUBRANGE);
+	if (!*part && ops.close)
+		ops.close(ctx);
 	return 1;
 }

@@ -144,12 +144,12 @@ int guestmem_dirty_start(struct guestmem *g, uint64_t granule)
 		return fail(OP_DIRTY_START, EOPNOTSUPP, "the kernel has no membarrier(2)");
 	pthread_mutex_lock(&s->mutex);
 	if (s->dirty.words) {
-		ret = fail(OP_DIRTY_START, EBUSY, "it has been started");
+		ret = -EBUSY;
 		goto unlock;
 	}
 	b = bitmap_get(s, (uint64_t)__builtin_ctzll(granule));
 	if (!b) {
-		ret = fail(OP_DIRTY_START, ENOMEM, NULL);
+		ret = -ENOMEM;
 		goto unlock;
 	}
 	bitmap_clear(b);
@@ -158,7 +158,8 @@ int guestmem_dirty_start(struct guestmem *g, uint64_t granule)
 	barrier_command(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
 unlock:
 	pthread_mutex_unlock(&s->mutex);
-	return ret;
+	/* Not under the mutex: who hears of it may call us. */
+	return ret ? fail(OP_DIRTY_START, -ret, ret == -EBUSY ? "it has been started" : NULL) : 0;
 }
 
 int guestmem_dirty_stop(struct guestmem *g)
@@ -172,7 +173,7 @@ int guestmem_dirty_stop(struct guestmem *g)
 	s = g->space;
 	pthread_mutex_lock(&s->mutex);
 	if (!s->dirty.words) {
-		ret = fail(OP_DIRTY_STOP, ENOENT, "it was not started");
+		ret = -ENOENT;
 		goto unlock;
 	}
 	__atomic_store_n(&s->dirty.words, NULL, __ATOMIC_RELEASE);
@@ -181,7 +182,7 @@ int guestmem_dirty_stop(struct guestmem *g)
 	tell_handles(s);
 unlock:
 	pthread_mutex_unlock(&s->mutex);
-	return ret;
+	return ret ? fail(OP_DIRTY_STOP, -ret, "it was not started") : 0;
 }
 
 void dirty_destroy(struct space *s)

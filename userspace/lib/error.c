@@ -5,6 +5,7 @@
  */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -77,23 +78,41 @@ static const char * const op_text[NR_OPS] = {
 	[OP_UNMAP]	= "cannot unmap",
 };
 
-/* Read and written without a lock: see guestmem_set_log(). */
-static struct {
+/* Read without a lock, so never freed; see guestmem_set_log(). */
+struct hook {
 	void (*fn)(void *ctx, int err, const char *text);
 	void *ctx;
-} hook;
+	struct hook *older;
+};
 
+static struct hook *hook, *hooks;
+static pthread_mutex_t hook_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+/* One that was used before is used again; without memory for a new one there is none. */
 void guestmem_set_log(void (*fn)(void *ctx, int err, const char *text), void *ctx)
 {
-	__atomic_store_n(&hook.fn, NULL, __ATOMIC_RELEASE);
-	__atomic_store_n(&hook.ctx, ctx, __ATOMIC_RELEASE);
-	__atomic_store_n(&hook.fn, fn, __ATOMIC_RELEASE);
+	struct hook *h = NULL;
+
+	pthread_mutex_lock(&hook_mutex);
+	for (h = hooks; fn && h && (h->fn != fn || h->ctx != ctx); h = h->older)
+		;
+	if (fn && !h) {
+		h = malloc(sizeof(*h));
+		if (h) {
+			h->fn = fn;
+			h->ctx = ctx;
+			h->older = hooks;
+			hooks = h;
+		}
+	}
+	__atomic_store_n(&hook, fn ? h : NULL, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&hook_mutex);
 }
 
 int fail_done(enum op op, int err, const char *why,
 	      const struct guestmem_error *e, uint64_t done)
 {
-	void (*fn)(void *ctx, int err, const char *text);
+	const struct hook *h;
 
 	last.err = err;
 	last.op = op;
@@ -103,9 +122,9 @@ int fail_done(enum op op, int err, const char *why,
 		last.e = *e;
 	else
 		memset(&last.e, 0, sizeof(last.e));
-	fn = __atomic_load_n(&hook.fn, __ATOMIC_ACQUIRE);
-	if (fn)
-		fn(__atomic_load_n(&hook.ctx, __ATOMIC_ACQUIRE), err, guestmem_strerror());
+	h = __atomic_load_n(&hook, __ATOMIC_ACQUIRE);
+	if (h)
+		h->fn(h->ctx, err, guestmem_strerror());
 	errno = err;
 	return -err;
 }

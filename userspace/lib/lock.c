@@ -30,7 +30,7 @@ static int lock(struct guestmem *g, enum op op, struct guestmem_lock *arg,
 	if (ret < 0)
 		return fail_why(g, op, ret, &why, 0);
 	*handle = arg->handle;
-	for (i = 0; extents && g->fast.offset && i < *n; i++)
+	for (i = 0; extents && g->fast.offset && i < *n && i < capacity; i++)
 		extents[i].gpa -= g->fast.offset;
 	return 0;
 }

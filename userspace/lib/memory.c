@@ -80,16 +80,25 @@ int guestmem_drop(struct guestmem *g, uint64_t gpa, uint64_t len)
 
 int guestmem_discard(struct guestmem *g, uint64_t gpa, uint64_t len)
 {
+	uint64_t done = 0, part;
+	struct guestmem_table_entry e;
 	char *ptr = NULL;
 	int ret = managed(g, OP_DISCARD, gpa, len, PROT_WRITE, &ptr);
 
-	if (ret < 0 || !len)
+	if (ret < 0)
 		return ret;
-	/* Private memory has no file to make a hole in. */
-	if (madvise(ptr, len, MADV_REMOVE) < 0 &&
-	    (errno != EINVAL || madvise(ptr, len, MADV_DONTNEED) < 0))
-		return fail(OP_DISCARD, errno, NULL);
-	guestmem_dirty_mark(g, gpa, len);
+	/* Each by itself: private memory has no file to make a hole in. */
+	for (; done < len; done += part) {
+		ret = space_find(g->space, gpa + g->fast.offset + done, &e);
+		if (ret < 0)
+			return fail_done(OP_DISCARD, -ret, NULL, NULL, done);
+		part = e.len - (gpa + g->fast.offset + done - e.gpa);
+		part = part < len - done ? part : len - done;
+		if (madvise(ptr + done, part, MADV_REMOVE) < 0 &&
+		    (errno != EINVAL || madvise(ptr + done, part, MADV_DONTNEED) < 0))
+			return fail_done(OP_DISCARD, errno, NULL, NULL, done);
+		guestmem_dirty_mark(g, gpa + done, part);
+	}
 	return 0;
 }
 

@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -274,14 +275,16 @@ static size_t page_size(void)
 	return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Map what @arg says to its place. Returns 0, and what is to be known of it in @r. */
-static int map_file(struct space *s, const struct guestmem_region_add *arg, int fd,
-		    uint64_t offset, struct region *r, struct why *why)
+/*
+ * Map what @arg says, anywhere: a mapping to its place that fails would leave a hole there.
+ * Returns 0, where it is in *@mem, and what is to be known of it in @r.
+ */
+static int map_file(const struct guestmem_region_add *arg, int fd, uint64_t offset,
+		    struct region *r, void **mem, struct why *why)
 {
 	const bool readonly = arg->flags & GUESTMEM_REGION_READONLY;
 	int prot = readonly ? PROT_READ : PROT_READ | PROT_WRITE;
 	int seals = fcntl(fd, F_GET_SEALS), mode = fcntl(fd, F_GETFL);
-	char *at = s->window + arg->gpa;
 	struct stat st;
 	int err;
 
@@ -300,10 +303,10 @@ static int map_file(struct space *s, const struct guestmem_region_add *arg, int 
 	if (r->fd < 0)
 		return -errno;
 	/* Huge pages that were asked for are there, or it fails now. */
-	if (mmap(at, arg->len, prot,
-		 MAP_SHARED | MAP_FIXED |
-		 (arg->flags & GUESTMEM_ANON_HUGETLB ? 0 : MAP_NORESERVE), fd,
-		 (off_t)offset) == MAP_FAILED) {
+	*mem = mmap(NULL, arg->len, prot,
+		    MAP_SHARED | (arg->flags & GUESTMEM_ANON_HUGETLB ? 0 : MAP_NORESERVE), fd,
+		    (off_t)offset);
+	if (*mem == MAP_FAILED) {
 		err = errno;
 		close(r->fd);
 		r->fd = -1;
@@ -316,7 +319,7 @@ static int map_file(struct space *s, const struct guestmem_region_add *arg, int 
 	return 0;
 }
 
-static int map_anon(struct space *s, const struct guestmem_region_add *arg, struct region *r,
+static int map_anon(const struct guestmem_region_add *arg, struct region *r, void **mem,
 		    struct why *why)
 {
 	const bool huge = arg->flags & GUESTMEM_ANON_HUGETLB;
@@ -324,12 +327,10 @@ static int map_anon(struct space *s, const struct guestmem_region_add *arg, stru
 	int fd, ret;
 
 	if (arg->flags & GUESTMEM_ANON_PRIVATE) {
-		if (mmap(s->window + arg->gpa, arg->len, prot,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
-			 (huge ? MAP_HUGETLB : MAP_NORESERVE), -1, 0) == MAP_FAILED)
-			return -errno;
+		*mem = mmap(NULL, arg->len, prot, MAP_PRIVATE | MAP_ANONYMOUS |
+			    (huge ? MAP_HUGETLB : MAP_NORESERVE), -1, 0);
 		r->backing = 0;
-		return 0;
+		return *mem == MAP_FAILED ? -errno : 0;
 	}
 	fd = memfd_create("guestmem", MFD_CLOEXEC | MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB : 0));
 	if (fd < 0)
@@ -338,21 +339,38 @@ static int map_anon(struct space *s, const struct guestmem_region_add *arg, stru
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		ret = -errno;
 	else
-		ret = map_file(s, arg, fd, 0, r, why);
+		ret = map_file(arg, fd, 0, r, mem, why);
 	close(fd);
 	return ret;
 }
 
+/* How many bytes there are from @addr to the end of the mapping that has it; 0: none has. */
+static uint64_t mapping_left(uint64_t addr)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	unsigned long long start, end;
+	uint64_t left = 0;
+	char line[512];
+
+	/* A line that is longer goes on with a file's name, which is no address. */
+	while (maps && !left && fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%llx-%llx ", &start, &end) == 2 && start <= addr && addr < end)
+			left = end - addr;
+	}
+	if (maps)
+		fclose(maps);
+	return left;
+}
+
 /* A second mapping of the same memory, which only shared memory can have. */
-static int map_user(struct space *s, const struct guestmem_region_add *arg, struct region *r,
+static int map_user(const struct guestmem_region_add *arg, struct region *r, void **mem,
 		    struct why *why)
 {
 	const bool readonly = arg->flags & GUESTMEM_REGION_READONLY;
-	void *from = (void *)(uintptr_t)arg->offset;
-	unsigned char vec;
-	char *at = s->window + arg->gpa;
+	static const char unfit[] =
+		"private memory, or more mappings than one: use a shared one";
 	size_t page = page_size();
-	uint64_t i;
+	uint64_t left, next;
 	int err;
 
 	if (arg->offset % page)
@@ -360,21 +378,26 @@ static int map_user(struct space *s, const struct guestmem_region_add *arg, stru
 	if (range_wraps(arg->offset, arg->len))
 		return why_reason(why, EOVERFLOW, GUESTMEM_REASON_WRAPS, arg->offset, arg->len,
 				  UINT64_MAX);
-	/* mremap(2) says the same of a hole and of much else. */
-	for (i = 0; i < arg->len; i += page) {
-		if (mincore((char *)from + i, page, &vec) < 0)
-			return why_reason(why, EFAULT, GUESTMEM_REASON_UNMAPPED,
-					  arg->offset + i, 0, 0);
+	/* mremap(2) would go on in what the first of them is of. */
+	left = mapping_left(arg->offset);
+	for (next = left; next && next < arg->len; next += mapping_left(arg->offset + next)) {
+		if (!mapping_left(arg->offset + next)) {
+			left = 0;
+			break;
+		}
 	}
-	if (mremap(from, 0, arg->len, MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED) {
+	if (!left)
+		return why_reason(why, EFAULT, GUESTMEM_REASON_UNMAPPED, arg->offset + next, 0, 0);
+	if (left < arg->len)
+		return why_text(why, EOPNOTSUPP, unfit);
+	*mem = mremap((void *)(uintptr_t)arg->offset, 0, arg->len, MREMAP_MAYMOVE);
+	if (*mem == MAP_FAILED) {
 		err = errno;
-		return err == EINVAL || err == EFAULT ?
-		       why_text(why, EOPNOTSUPP,
-				"private memory, or more mappings than one: use a shared one") :
-		       -err;
+		return err == EINVAL || err == EFAULT ? why_text(why, EOPNOTSUPP, unfit) : -err;
 	}
-	if (mprotect(at, arg->len, readonly ? PROT_READ : PROT_READ | PROT_WRITE) < 0) {
+	if (mprotect(*mem, arg->len, readonly ? PROT_READ : PROT_READ | PROT_WRITE) < 0) {
 		err = errno;
+		munmap(*mem, arg->len);
 		return err == EACCES ?
 		       why_reason(why, EACCES, GUESTMEM_REASON_READONLY, arg->offset, 0, 0) :
 		       -err;
@@ -411,6 +434,7 @@ static int process_add(struct space *s, enum op op, struct guestmem_region_add *
 	size_t i, align = page_size();
 	struct region *r;
 	uint64_t users;
+	void *mem;
 	int ret;
 
 	if (op == OP_ADD_ANON)
@@ -436,14 +460,19 @@ static int process_add(struct space *s, enum op op, struct guestmem_region_add *
 	r->fd = -1;
 	r->offset = 0;
 	if (op == OP_ADD_FILE)
-		ret = map_file(s, arg, arg->fd, arg->offset, r, why);
+		ret = map_file(arg, arg->fd, arg->offset, r, &mem, why);
 	else if (op == OP_ADD_USER)
-		ret = map_user(s, arg, r, why);
+		ret = map_user(arg, r, &mem, why);
 	else
-		ret = map_anon(s, arg, r, why);
-	if (ret) {
-		/* A mapping that fails may have taken away what was there before. */
+		ret = map_anon(arg, r, &mem, why);
+	if (!ret && mremap(mem, arg->len, arg->len, MREMAP_MAYMOVE | MREMAP_FIXED,
+			   s->window + arg->gpa) == MAP_FAILED) {
+		ret = -errno;
+		munmap(mem, arg->len);
+		/* It may have taken away what was there before. */
 		window_clear(s->window + arg->gpa, arg->len);
+	}
+	if (ret) {
 		region_free(r);
 		goto unlock;
 	}
@@ -469,8 +498,8 @@ unlock:
 	return ret;
 }
 
-/* 0 once @r has no users; -ETIMEDOUT. */
-static int wait_for_users(struct region *r, uint32_t timeout_ms)
+/* 0 once the region with this number has no users; -ETIMEDOUT, and how many. */
+static int wait_for_users(struct region *r, uint32_t id, uint32_t timeout_ms, uint32_t *nlocks)
 {
 	struct timespec deadline;
 	uint64_t users;
@@ -484,9 +513,11 @@ static int wait_for_users(struct region *r, uint32_t timeout_ms)
 	}
 	for (;;) {
 		users = __atomic_load_n(&r->users, __ATOMIC_ACQUIRE);
-		/* Without GONE it is used again already. */
-		if (COUNT(users) == GONE || !(users & GONE))
+		/* With another number it is used again already. */
+		*nlocks = 0;
+		if (COUNT(users) == GONE || users >> 32 != id)
 			return 0;
+		*nlocks = COUNT(users) & ~(uint32_t)GONE;
 		if (!timeout_ms)
 			return -ETIMEDOUT;
 		if (syscall(SYS_futex, count_of(r), FUTEX_WAIT_BITSET_PRIVATE, COUNT(users),
@@ -537,9 +568,8 @@ static int process_remove(struct space *s, struct guestmem_region_remove *arg,
 	if (ret < 0 || !COUNT(users))
 		return ret;
 
-	ret = wait_for_users(r, arg->timeout_ms);
+	ret = wait_for_users(r, arg->id, arg->timeout_ms, &arg->nlocks);
 	if (ret < 0) {
-		arg->nlocks = COUNT(__atomic_load_n(&r->users, __ATOMIC_RELAXED)) & ~(uint32_t)GONE;
 		return why_reason(why, -ret, GUESTMEM_REASON_LOCKED, why->e.addr,
 				  arg->nlocks, 0);
 	}

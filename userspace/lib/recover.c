@@ -324,15 +324,14 @@ int guestmem_faults(int how)
 	if (decided == UNDECIDED) {
 		decline = how == GUESTMEM_FAULTS_DECLINE;
 	} else if ((decided == DECLINED) != (how == GUESTMEM_FAULTS_DECLINE)) {
-		ret = fail(OP_FAULTS, EBUSY,
-			   "there is a handle with a window already: decide before it");
+		ret = -EBUSY;
 	} else if (decided == RECOVER) {
 		ret = install();
-		if (ret < 0)
-			fail(OP_FAULTS, -ret, NULL);
 	}
 	pthread_mutex_unlock(&mutex);
-	return ret;
+	/* Not under the mutex: who hears of it may call us. */
+	return ret ? fail(OP_FAULTS, -ret, ret == -EBUSY ?
+			  "there is a handle with a window already: decide before it" : NULL) : 0;
 }
 
 int recover_start(void)

@@ -158,7 +158,9 @@ int guestmem_regions(struct guestmem *g, struct guestmem_region **regions, size_
 		before = r->gpa;
 		if (!cut(g, &r->gpa, &r->len))
 			continue;
-		if (r->offset)
+		/* Of memory of a process, 0 is one that is not told. */
+		if (r->backing == GUESTMEM_BACKING_FILE ||
+		    (r->backing == GUESTMEM_BACKING_USER && r->offset))
 			r->offset += r->gpa + g->fast.offset - before;
 		(*regions)[kept++] = *r;
 	}
@@ -358,9 +360,7 @@ void *guestmem_ptr_slow_(struct guestmem *g, uint64_t gpa, size_t len)
 		     "it is not mapped in this process, or not without being asked for");
 		return NULL;
 	}
-	if (__atomic_load_n(&g->space->slots_seq, __ATOMIC_RELAXED) !=
-	    __atomic_load_n(&g->space->table->seq, __ATOMIC_RELAXED))
-		slots_refresh(g->space);
+	slots_refresh(g->space);
 	ret = space_find(g->space, abs, &e);
 	if (!ret && len > e.len - (abs - e.gpa)) {
 		abs = e.gpa + e.len;

@@ -34,8 +34,10 @@ char *window_reserve(uint64_t len)
 
 int window_clear(char *addr, uint64_t len)
 {
-	return mmap(addr, len, PROT_NONE, RESERVED | MAP_FIXED, -1, 0) == MAP_FAILED ?
-	       -errno : 0;
+	if (mmap(addr, len, PROT_NONE, RESERVED | MAP_FIXED, -1, 0) != MAP_FAILED)
+		return 0;
+	/* Out of mappings, or of what may be locked: at least it cannot be reached. */
+	return mprotect(addr, len, PROT_NONE) < 0 ? -errno : 0;
 }
 
 static void before_fork(void)
@@ -51,12 +53,24 @@ static void after_fork(void)
 /* There is one thread, and nothing has been mapped since. */
 static void in_child(void)
 {
+	struct guestmem *g;
 	struct space *s;
 
 	for (s = kept; s; s = s->next_kept) {
-		if (window_clear(s->window, s->window_len) < 0)
+		if (window_clear(s->window, s->window_len) < 0 ||
+		    (s->table && mmap(s->table, s->table_len, PROT_READ, RESERVED | MAP_FIXED,
+				      -1, 0) == MAP_FAILED))
 			abort();
+		/* All zero, the table is none; and what is not in the window is asked for. */
+		for (g = s->handles; g; g = g->next) {
+			g->fast.read_limit = 0;
+			g->fast.write_limit = 0;
+			g->fast.nslots = 0;
+		}
+		s->window = NULL;
+		s->window_len = 0;
 	}
+	kept = NULL;
 	pthread_mutex_unlock(&mutex);
 }
 

@@ -313,7 +313,8 @@ static void test_fallback(void **state)
 	assert_int_equal(guestmem_dirty_take(g, 0, LEN, word, 2), 4);
 	assert_fails(guestmem_fill(g, 59 * PAGE, 2 * PAGE, 1), EIO);
 	assert_true(guestmem_last_done() == PAGE);
-	assert_int_equal(guestmem_dirty_take(g, 0, LEN, word, 2), 1);
+	/* What failed may have come some way. */
+	assert_int_equal(guestmem_dirty_take(g, 0, LEN, word, 2), 2);
 	assert_fails(guestmem_read(g, 60 * PAGE, buf, 1), EIO);
 	/* Copies, to and from */
 	assert_ok(guestmem_copy(g, 3 * PAGE - 30, 0, 100));
