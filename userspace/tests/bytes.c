@@ -351,7 +351,9 @@ static void test_huge_lengths(struct env *e)
 	assert_fails(guestmem_is_zero(e->g, at(e, HOLE), UINT64_MAX / 2), ENXIO);
 	assert_fails(guestmem_copy(e->g, at(e, HOLE) + (1ULL << 45), at(e, HOLE), 1ULL << 40),
 		     ENXIO);
-	assert_fails(guestmem_read(e->g, at(e, HOLE), &byte, SIZE_MAX / 2), ENXIO);
+	/* Some kernels look at the buffer first, which there is not so much of. */
+	if (!(e->has & F_DEVICE))
+		assert_fails(guestmem_read(e->g, at(e, HOLE), &byte, SIZE_MAX / 2), ENXIO);
 }
 
 int main(int argc, char **argv)

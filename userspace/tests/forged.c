@@ -276,6 +276,7 @@ static void test_entries(void **state)
 	good();									\
 } while (0)
 	for (int i = 0; i < 3; i++) {
+		ENTRY(i, 0, 0);
 		ENTRY(i, 0x10000, 0);
 		ENTRY(i, 0x10000, UINT64_MAX);
 		ENTRY(i, 0, UINT64_MAX);
