@@ -353,10 +353,10 @@ TEST_F(plain, timeout)
 	ASSERT_EQ(0, LOCK(&a, GM_GPA, 1, TO_DEVICE));
 	ASSERT_EQ(0, LOCK(&b, GM_GPA, PG, FROM_DEVICE));
 	start = gm_now();
-	EXPECT_EQ(-ETIMEDOUT, gm_region_remove(fd, &rm, .id = id, .timeout_ms = 100,
+	EXPECT_EQ(-ETIMEDOUT, gm_region_remove(fd, &rm, .id = id, .timeout_ms = 1000,
 					       .flags = GUESTMEM_REMOVE_FORCE));
-	/* A jiffy less is for the clocks, which are not the same one. */
-	EXPECT_LE(start + 0.090, gm_now());
+	/* By another clock, which may be behind at the start, if the CPU was somewhere else. */
+	EXPECT_LE(start + 0.500, gm_now());
 	EXPECT_EQ(2, rm.nlocks);
 	EXPECT_EQ(GUESTMEM_REASON_LOCKED, rm.err.reason);
 	EXPECT_EQ(2, rm.err.need);
