@@ -5,7 +5,7 @@
  * A window is never given back while there is a handle: what is not mapped in it must
  * fault, and not be somebody else's memory. That holds in a child of fork(2), too, which
  * does not inherit mappings of /dev/guestmem: there, they are made a reservation again
- * before anything else can be mapped.
+ * before anything else can be mapped, and every access asks the kernel.
  */
 #include <stdlib.h>
 #include <sys/mman.h>
