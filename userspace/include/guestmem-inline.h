@@ -345,7 +345,7 @@ GUESTMEM_INLINE int guestmem_read_##order_##width_(struct guestmem *g, uint64_t 
 {											\
 	int ret = guestmem_read##width_(g, gpa, value);					\
 											\
-	if (ret >= 0)									\
+	if (value && ret >= 0)								\
 		*value = GUESTMEM_SWAP_##order_##_(width_, *value);			\
 	return ret;									\
 }											\

@@ -348,13 +348,16 @@ static int map_anon(const struct guestmem_region_add *arg, struct region *r, voi
 static uint64_t mapping_left(uint64_t addr)
 {
 	FILE *maps = fopen("/proc/self/maps", "re");
-	unsigned long long start, end;
-	uint64_t left = 0;
-	char line[512];
+	uint64_t start, end, left = 0;
+	char line[512], *p;
 
-	/* A line that is longer goes on with a file's name, which is no address. */
+	/* A line that is longer goes on with a file's name, which is no range. */
 	while (maps && !left && fgets(line, sizeof(line), maps)) {
-		if (sscanf(line, "%llx-%llx ", &start, &end) == 2 && start <= addr && addr < end)
+		start = strtoull(line, &p, 16);
+		if (p == line || *p != '-')
+			continue;
+		end = strtoull(p + 1, &p, 16);
+		if (*p == ' ' && start <= addr && addr < end)
 			left = end - addr;
 	}
 	if (maps)
@@ -434,7 +437,7 @@ static int process_add(struct space *s, enum op op, struct guestmem_region_add *
 	size_t i, align = page_size();
 	struct region *r;
 	uint64_t users;
-	void *mem;
+	void *mem = NULL;
 	int ret;
 
 	if (op == OP_ADD_ANON)
@@ -822,6 +825,7 @@ static int process_lock(struct space *s, struct guestmem_lock *arg, struct why *
 		free(lock);
 		goto put;
 	}
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): @lock is in the table */
 	free(p.held);
 	return 0;
 put:

@@ -321,13 +321,12 @@ int guestmem_faults(int how)
 	if (how != GUESTMEM_FAULTS_RECOVER && how != GUESTMEM_FAULTS_DECLINE)
 		return fail(OP_FAULTS, EINVAL, "it is neither RECOVER nor DECLINE");
 	pthread_mutex_lock(&mutex);
-	if (decided == UNDECIDED) {
+	if (decided == UNDECIDED)
 		decline = how == GUESTMEM_FAULTS_DECLINE;
-	} else if ((decided == DECLINED) != (how == GUESTMEM_FAULTS_DECLINE)) {
+	else if ((decided == DECLINED) != (how == GUESTMEM_FAULTS_DECLINE))
 		ret = -EBUSY;
-	} else if (decided == RECOVER) {
+	else if (decided == RECOVER)
 		ret = install();
-	}
 	pthread_mutex_unlock(&mutex);
 	/* Not under the mutex: who hears of it may call us. */
 	return ret ? fail(OP_FAULTS, -ret, ret == -EBUSY ?

@@ -393,7 +393,7 @@ static void run_one(void **state)
 	if (one->part)
 		guestmem_close(e.g);
 	guestmem_close(e.whole);
-	if (strcmp(one->kind->name, "private"))
+	if (strcmp(one->kind->name, "private") != 0)
 		munmap(e.mem, SPAN);
 }
 

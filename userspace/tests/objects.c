@@ -70,9 +70,9 @@ static void test_widths(struct env *e)
 static void test_byte_orders(struct env *e)
 {
 	static const unsigned char up[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
-	uint64_t v64;
-	uint32_t v32;
-	uint16_t v16;
+	uint64_t v64 = 0;
+	uint32_t v32 = 0;
+	uint16_t v16 = 0;
 
 	memcpy(e->mem + 3, up, 8);
 	assert_ok(guestmem_read_le16(e->g, at(e, 3), &v16));

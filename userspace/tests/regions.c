@@ -230,7 +230,7 @@ static void test_add_and_remove(struct env *e)
 	unsigned char *shared = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE,
 				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	uint32_t id, before = 0;
-	unsigned char byte;
+	unsigned char byte = 0;
 
 	/* A number is not used again; what was there is not seen again. */
 	for (int i = 0; i < 200; i++) {
@@ -351,7 +351,8 @@ static void test_fork(struct env *e)
 	assert_ok(guestmem_write(e->g, at(e, 3), "parent", 6));
 	pid = fork();
 	if (!pid) {
-		if (guestmem_read(e->g, at(e, 3), text, 6) || memcmp(text, "parent", 6))
+		if (guestmem_read(e->g, at(e, 3), text, 6) ||
+		    memcmp(text, "parent", 6) != 0)
 			_exit(1);
 		if (guestmem_write(e->g, at(e, PAGE - 3), "child", 6) ||
 		    guestmem_atomic(e->g, at(e, 2 * PAGE), GUESTMEM_ATOMIC_ADD, &one, NULL, 4) ||

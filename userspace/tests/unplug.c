@@ -174,9 +174,9 @@ static void *manage(void *arg)
 
 		if (!ids[slot]) {
 			must(!guestmem_add_file(g, base_of(slot), LEN, file,
-						    (slot * VERSIONS + version) * LEN,
-						    rand_r(&seed) % 4 ? 0 : GUESTMEM_REGION_READONLY,
-						    &ids[slot]));
+						(slot * VERSIONS + version) * LEN,
+						rand_r(&seed) % 4 ? 0 : GUESTMEM_REGION_READONLY,
+						&ids[slot]));
 			__atomic_add_fetch(&counts[5], 1, __ATOMIC_RELAXED);
 			if (rand_r(&seed) % 2)
 				usleep(50);
