@@ -482,7 +482,8 @@ GUESTMEM_API int guestmem_add_file(struct guestmem *g, uint64_t gpa, uint64_t le
  * @id: the region
  *
  * Its pages are unpinned. Mappings of it give SIGBUS until another region is added
- * there. EBUSY DMA locks hold it; ENOENT no such region; EACCES.
+ * there. EBUSY DMA locks or guestmem_hold() hold it, or, in a guest of
+ * guestmem_create(), a call that another thread is in; ENOENT no such region; EACCES.
  */
 GUESTMEM_API int guestmem_remove(struct guestmem *g, uint32_t id);
 

@@ -418,12 +418,13 @@ static int callbacks_unlock(struct space *s, uint32_t handle, struct why *why)
 	return 0;
 }
 
-static int callbacks_hold(struct space *s, uint64_t gpa, uint64_t len,
+static int callbacks_hold(struct space *s, uint32_t rights, uint64_t gpa, uint64_t len,
 			  struct guestmem_hold *hold, struct why *why)
 {
 	int ret = in_guest(s, gpa, len, why);
 	struct lock *lock;
 
+	(void)rights;
 	if (ret)
 		return ret;
 	lock = lock_of_range(gpa, len);

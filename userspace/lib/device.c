@@ -250,27 +250,30 @@ static int device_unlock(struct space *s, uint32_t handle, struct why *why)
 	return do_ioctl(s, GUESTMEM_UNLOCK, &arg, NULL, why);
 }
 
-static int device_hold(struct space *s, uint64_t gpa, uint64_t len,
+static int device_hold(struct space *s, uint32_t rights, uint64_t gpa, uint64_t len,
 		       struct guestmem_hold *hold, struct why *why)
 {
-	const uint32_t both = GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE;
+	struct guestmem_table_entry e;
 	struct guestmem_lock arg = {
 		.size = sizeof(arg),
 		.gpa = gpa,
 		.len = len,
-		.direction = (s->rights & both) == both ? GUESTMEM_DMA_BIDIRECTIONAL :
-			     s->rights & GUESTMEM_RIGHT_WRITE ? GUESTMEM_DMA_FROM_DEVICE :
-								GUESTMEM_DMA_TO_DEVICE,
 	};
-	int ret;
+	int ret = space_find(s, gpa, &e);
 
+	/* If the region goes now, the lock fails, or is of what is there instead. */
+	if (ret == -ENXIO || (!ret && len > e.len - (gpa - e.gpa)))
+		return why_reason(why, ENXIO, GUESTMEM_REASON_HOLE,
+				  ret ? gpa : e.gpa + e.len, 0, 0);
+	if (ret < 0)
+		return ret;
+	if (rights & GUESTMEM_RIGHT_READ)
+		arg.direction |= GUESTMEM_DMA_TO_DEVICE;
+	/* Who may only write, and cannot, is told so. */
+	if ((rights & GUESTMEM_RIGHT_WRITE) &&
+	    (!arg.direction || !(e.flags & GUESTMEM_REGION_READONLY)))
+		arg.direction |= GUESTMEM_DMA_FROM_DEVICE;
 	ret = device_lock(s, &arg, why);
-	/* A read-only region in a file that may write */
-	if (ret == -EACCES && arg.direction == GUESTMEM_DMA_BIDIRECTIONAL) {
-		arg.direction = GUESTMEM_DMA_TO_DEVICE;
-		memset(why, 0, sizeof(*why));
-		ret = device_lock(s, &arg, why);
-	}
 	hold->handle = arg.handle;
 	return ret;
 }

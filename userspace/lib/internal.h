@@ -149,8 +149,8 @@ struct backend {
 	int (*lock)(struct space *s, struct guestmem_lock *arg, struct why *why);
 	int (*unlock)(struct space *s, uint32_t handle, struct why *why);
 	/* Fills in @hold->region, which the inline function releases, or @hold->handle. */
-	int (*hold)(struct space *s, uint64_t gpa, uint64_t len, struct guestmem_hold *hold,
-		    struct why *why);
+	int (*hold)(struct space *s, uint32_t rights, uint64_t gpa, uint64_t len,
+		    struct guestmem_hold *hold, struct why *why);
 	void (*unhold)(struct space *s, uint32_t handle);
 	int (*backing)(struct space *s, uint64_t gpa, int *fd, uint64_t *offset,
 		       uint64_t *len, struct why *why);

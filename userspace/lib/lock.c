@@ -157,7 +157,7 @@ int guestmem_hold_slow_(struct guestmem *g, uint64_t gpa, size_t len,
 	hold->handle = 0;
 	hold->region = NULL;
 	hold->space = NULL;
-	ret = s->be->hold(s, abs, len, hold, &why);
+	ret = s->be->hold(s, g->rights, abs, len, hold, &why);
 	if (ret < 0)
 		return fail_why(g, OP_HOLD, ret, &why, 0);
 	if (!hold->region)

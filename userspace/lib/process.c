@@ -501,7 +501,7 @@ unlock:
 	return ret;
 }
 
-/* 0 once the region with this number has no users; -ETIMEDOUT, and how many. */
+/* 0 once the region with this number has no users; -ETIMEDOUT, -EINTR, and how many. */
 static int wait_for_users(struct region *r, uint32_t id, uint32_t timeout_ms, uint32_t *nlocks)
 {
 	struct timespec deadline;
@@ -525,8 +525,9 @@ static int wait_for_users(struct region *r, uint32_t id, uint32_t timeout_ms, ui
 			return -ETIMEDOUT;
 		if (syscall(SYS_futex, count_of(r), FUTEX_WAIT_BITSET_PRIVATE, COUNT(users),
 			    timeout_ms == GUESTMEM_REMOVE_WAIT_FOREVER ? NULL : &deadline,
-			    NULL, FUTEX_BITSET_MATCH_ANY) < 0 && errno == ETIMEDOUT)
-			return -ETIMEDOUT;
+			    NULL, FUTEX_BITSET_MATCH_ANY) < 0 &&
+		    (errno == ETIMEDOUT || errno == EINTR))
+			return -errno;
 	}
 }
 
@@ -642,11 +643,12 @@ static int process_info(struct space *s, struct guestmem_info *info, struct why 
 
 /* -------- Locks and translations ----------------------------------------- */
 
-static int process_hold(struct space *s, uint64_t gpa, uint64_t len,
+static int process_hold(struct space *s, uint32_t rights, uint64_t gpa, uint64_t len,
 			struct guestmem_hold *hold, struct why *why)
 {
 	struct region *r = region_get_at(s, gpa, why);
 
+	(void)rights;
 	if (!r)
 		return -ENXIO;
 	if (len > r->len - (gpa - r->gpa)) {
