@@ -500,8 +500,8 @@ GUESTMEM_API int guestmem_remove(struct guestmem *g, uint32_t id);
  * their devices. It must then not be called again for this @id (ENOENT). The pages
  * stay pinned, and charged, until the last DMA lock is released.
  *
- * ETIMEDOUT revoked, but @nlocks locks are left; EINTR the same, since a signal
- * came; ENOENT no such region, EACCES no right: nothing was changed.
+ * ETIMEDOUT revoked, but @nlocks locks are left; EINTR the same, since a fatal
+ * signal came; ENOENT no such region, EACCES no right: nothing was changed.
  */
 GUESTMEM_API int guestmem_revoke(struct guestmem *g, uint32_t id,
 				 uint32_t timeout_ms, uint32_t *nlocks);

@@ -501,7 +501,7 @@ unlock:
 	return ret;
 }
 
-/* 0 once the region with this number has no users; -ETIMEDOUT, -EINTR, and how many. */
+/* 0 once the region with this number has no users; -ETIMEDOUT, and how many. */
 static int wait_for_users(struct region *r, uint32_t id, uint32_t timeout_ms, uint32_t *nlocks)
 {
 	struct timespec deadline;
@@ -525,9 +525,8 @@ static int wait_for_users(struct region *r, uint32_t id, uint32_t timeout_ms, ui
 			return -ETIMEDOUT;
 		if (syscall(SYS_futex, count_of(r), FUTEX_WAIT_BITSET_PRIVATE, COUNT(users),
 			    timeout_ms == GUESTMEM_REMOVE_WAIT_FOREVER ? NULL : &deadline,
-			    NULL, FUTEX_BITSET_MATCH_ANY) < 0 &&
-		    (errno == ETIMEDOUT || errno == EINTR))
-			return -errno;
+			    NULL, FUTEX_BITSET_MATCH_ANY) < 0 && errno == ETIMEDOUT)
+			return -ETIMEDOUT;
 	}
 }
 

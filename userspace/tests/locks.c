@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR MIT
 /* What keeps memory: holds and DMA locks, and what is removed meanwhile. */
 #include <pthread.h>
-#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -78,23 +77,6 @@ static void *release_later(void *arg)
 	return NULL;
 }
 
-static int interrupted;
-
-static void do_nothing(int sig)
-{
-	(void)sig;
-}
-
-static void *interrupt(void *arg)
-{
-	/* It may not wait yet. */
-	while (!__atomic_load_n(&interrupted, __ATOMIC_RELAXED)) {
-		usleep(20000);
-		pthread_kill(*(pthread_t *)arg, SIGUSR1);
-	}
-	return NULL;
-}
-
 static double now(void)
 {
 	struct timespec t;
@@ -125,29 +107,6 @@ static void test_revoke_waits(struct env *e)
 	assert_ok(guestmem_revoke(e->whole, e->id[2], 1, NULL));
 }
 
-static void test_revoke_is_interrupted(struct env *e)
-{
-	const struct sigaction nothing = { .sa_handler = do_nothing };
-	struct guestmem_hold hold;
-	pthread_t self = pthread_self(), thread;
-	struct sigaction before;
-	uint32_t nlocks = 7;
-
-	assert_int_equal(sigaction(SIGUSR1, &nothing, &before), 0);
-	assert_ok(guestmem_hold(e->g, at(e, 0), 1, &hold));
-	interrupted = 0;
-	assert_int_equal(pthread_create(&thread, NULL, interrupt, &self), 0);
-	assert_fails(guestmem_revoke(e->whole, e->id[0], GUESTMEM_REMOVE_WAIT_FOREVER, &nlocks),
-		     EINTR);
-	__atomic_store_n(&interrupted, 1, __ATOMIC_RELAXED);
-	pthread_join(thread, NULL);
-	sigaction(SIGUSR1, &before, NULL);
-	assert_int_equal(nlocks, 1);
-	assert_fails(guestmem_revoke(e->whole, e->id[0], 0, NULL), ENOENT);
-	guestmem_release(&hold);
-}
-
-/* What extents there are make up the ranges, in their order. */
 static void check_extents(const struct guestmem_extent *x, size_t n, uint64_t gpa, uint64_t len)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -352,8 +311,7 @@ static void test_lock_outlives_the_part(struct env *e)
 int main(void)
 {
 	static const struct backend_test tests[] = {
-		B(hold, 0), B(hold_keeps_it, F_REGIONS), B(revoke_waits, F_REGIONS),
-		B(revoke_is_interrupted, F_REGIONS), B(lock, 0),
+		B(hold, 0), B(hold_keeps_it, F_REGIONS), B(revoke_waits, F_REGIONS), B(lock, 0),
 		B(lock_refused, 0), B(lock_pages, 0), B(translate, 0),
 		B(lock_outlives_the_part, 0),
 	};
