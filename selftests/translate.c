@@ -8,14 +8,16 @@
 /* Host-physical address of the page at @va, or 0. */
 static __u64 pagemap(const void *va)
 {
+	static int fd = -1;
 	__u64 entry = 0;
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 
+	/* It stays open: of each test, which is a process. */
+	if (fd < 0)
+		fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return 0;
 	if (pread(fd, &entry, 8, (uintptr_t)va / PG * 8) != 8 || !(entry >> 63))
 		entry = 0;
-	close(fd);
 	return (entry & ((1ULL << 55) - 1)) * PG;
 }
 
