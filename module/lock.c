@@ -77,22 +77,26 @@ static int gm_hold_range(struct guestmem_dma_lock *lock, struct gm_cursor *cur, 
 	}
 }
 
-static void gm_drop_holds(struct guestmem_dma_lock *lock)
+/* From now on nobody finds the lock by its regions. They stay until gm_put_holds(). */
+static void gm_unlink_holds(struct guestmem_dma_lock *lock)
 {
-	struct gm_guest *guest = lock->guest;
 	u32 i;
 
-	mutex_lock(&guest->locks_mutex);
+	lockdep_assert_held(&lock->guest->locks_mutex);
 	for (i = 0; i < lock->nholds; i++) {
 		struct gm_region *region = lock->holds[i].region;
 
 		list_del(&lock->holds[i].node);
 		WRITE_ONCE(region->nlocks, region->nlocks - 1);
 	}
-	mutex_unlock(&guest->locks_mutex);
+}
+
+static void gm_put_holds(struct guestmem_dma_lock *lock)
+{
+	u32 i;
+
 	for (i = 0; i < lock->nholds; i++)
 		gm_region_put(lock->holds[i].region);
-	lock->nholds = 0;
 }
 
 static int gm_try_lock(struct guestmem_dma_lock *lock, u32 capacity, u32 *needed,
@@ -111,6 +115,9 @@ static int gm_try_lock(struct guestmem_dma_lock *lock, u32 capacity, u32 *needed
 	for (i = 0; !rc && i < npages; i++)
 		rc = gm_hold_range(lock, &cur, capacity, needed, pages[i],
 				   pages[i] + PAGE_SIZE - 1, err);
+	/* At once, so that no driver is asked to give up what it was never given. */
+	if (rc || *needed > capacity)
+		gm_unlink_holds(lock);
 	mutex_unlock(&guest->locks_mutex);
 	up_read(&guest->regions_rwsem);
 	return rc;
@@ -151,7 +158,7 @@ struct guestmem_dma_lock *gm_lock(struct gm_guest *guest, struct guestmem_client
 		rc = gm_try_lock(lock, capacity, &needed, pages, npages, err);
 		if (!rc && needed <= capacity)
 			break;
-		gm_drop_holds(lock);
+		gm_put_holds(lock);
 		kref_put(&lock->kref, gm_lock_release);
 		if (rc)
 			return ERR_PTR(rc);
@@ -171,7 +178,10 @@ void gm_unlock(struct guestmem_dma_lock *lock)
 {
 	trace_guestmem_unlock(lock->guest->id, lock->gpa, lock->last, lock->nholds,
 			      lock->direction);
-	gm_drop_holds(lock);
+	mutex_lock(&lock->guest->locks_mutex);
+	gm_unlink_holds(lock);
+	mutex_unlock(&lock->guest->locks_mutex);
+	gm_put_holds(lock);
 	kref_put(&lock->kref, gm_lock_release);
 }
 

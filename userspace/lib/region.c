@@ -300,11 +300,17 @@ int guestmem_last(struct guestmem *g, uint64_t *last)
 
 int guestmem_check(struct guestmem *g, uint64_t gpa, uint64_t len, int prot)
 {
+	uint64_t abs, reach, inside = len;
 	struct why why = { 0 };
-	uint64_t abs, reach;
 	int ret;
 
-	ret = handle_range(g, OP_CHECK, gpa, len, &abs);
+	ret = handle_check(g, OP_CHECK);
+	if (ret < 0)
+		return ret;
+	/* What is wrong before the end of the handle comes first. */
+	if (len && !range_wraps(gpa, len) && gpa <= g->last && len - 1 > g->last - gpa)
+		inside = g->last - gpa + 1;
+	ret = handle_range(g, OP_CHECK, gpa, inside, &abs);
 	if (ret < 0)
 		return ret;
 	if (prot & ~(PROT_READ | PROT_WRITE))
@@ -312,10 +318,12 @@ int guestmem_check(struct guestmem *g, uint64_t gpa, uint64_t len, int prot)
 	ret = right_check(g, OP_CHECK, gpa, prot);
 	if (ret < 0)
 		return ret;
-	ret = space_reach(g->space, abs, len, prot, &reach, &why);
-	if (!ret && reach < len)
-		ret = space_reach(g->space, abs + reach, len - reach, prot, &reach, &why);
-	return ret < 0 ? fail_why(g, OP_CHECK, ret, &why, 0) : 0;
+	ret = space_reach(g->space, abs, inside, prot, &reach, &why);
+	if (!ret && reach < inside)
+		ret = space_reach(g->space, abs + reach, inside - reach, prot, &reach, &why);
+	if (ret < 0)
+		return fail_why(g, OP_CHECK, ret, &why, 0);
+	return inside < len ? handle_range(g, OP_CHECK, gpa, len, &abs) : 0;
 }
 
 uint64_t guestmem_generation(struct guestmem *g)

@@ -56,6 +56,38 @@ static void test_success_is_no_failure(void **state)
 	guestmem_close(g);
 }
 
+/* The first address where it fails, also if the range goes on behind the guest's end. */
+static void test_check_tells_the_first(void **state)
+{
+	struct guestmem *g = guestmem_create(LEN), *part;
+	struct guestmem_error e;
+
+	(void)state;
+	assert_non_null(g);
+	assert_int_equal(guestmem_add_anon(g, 12 * PAGE, 2 * PAGE, 0, NULL), 0);
+	assert_int_equal(guestmem_add_anon(g, 14 * PAGE, 2 * PAGE, GUESTMEM_REGION_READONLY, NULL),
+			 0);
+	assert_int_equal(guestmem_check(g, 13 * PAGE, 9 * PAGE, PROT_WRITE), -EACCES);
+	guestmem_last_error(&e);
+	assert_int_equal(e.addr, 14 * PAGE);
+	assert_int_equal(guestmem_check(g, 13 * PAGE, 9 * PAGE, PROT_READ), -ENXIO);
+	guestmem_last_error(&e);
+	assert_int_equal(e.addr, LEN);
+	assert_int_equal(guestmem_check(g, 13 * PAGE, 3 * PAGE, PROT_READ), 0);
+	assert_int_equal(guestmem_check(g, LEN, 1, PROT_READ), -ENXIO);
+	assert_int_equal(guestmem_check(g, LEN, UINT64_MAX, PROT_READ), -EOVERFLOW);
+	part = guestmem_subrange(g, 12 * PAGE, 3 * PAGE, 0);
+	assert_non_null(part);
+	assert_int_equal(guestmem_check(part, 0, 4 * PAGE, PROT_WRITE), -EACCES);
+	guestmem_last_error(&e);
+	assert_int_equal(e.addr, 2 * PAGE);
+	assert_int_equal(guestmem_check(part, 0, 4 * PAGE, PROT_READ), -ENXIO);
+	guestmem_last_error(&e);
+	assert_int_equal(e.addr, 3 * PAGE);
+	guestmem_close(part);
+	guestmem_close(g);
+}
+
 /* -------- Callbacks ------------------------------------------------------ */
 
 static char memory[LEN] __attribute__((__aligned__(4096)));
@@ -245,7 +277,7 @@ static void test_granules_are_the_guests(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(success_is_no_failure),
+		T(success_is_no_failure), T(check_tells_the_first),
 		T(parts_stay_read_only),
 		T(bitmaps_leave_no_way_around),
 		T(atomics_take_both),
