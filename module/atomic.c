@@ -111,21 +111,21 @@ static bool gm_fits(const u64 value[2], u32 width)
 
 /**
  * gm_atomic - do one operation
- * @guest: the guest
- * @arg: the operation; rights and reserved fields have been checked; gets the result
+ * @view: by whose addresses
+ * @arg: the operation; reserved fields have been checked; gets the result
  *
  * Context: sleeps; no lock of the guest's held.
  * Return: 0, or as GUESTMEM_ATOMIC says; then nothing was changed.
  */
-int gm_atomic(struct gm_guest *guest, struct guestmem_atomic *arg)
+int gm_atomic(struct gm_view *view, struct guestmem_atomic *arg)
 {
 	struct gm_operands in = {
 		.op = arg->op,
 		.operand = { arg->operand[0], arg->operand[1] },
 		.compare = { arg->compare[0], arg->compare[1] },
 	};
-	struct gm_cursor cur = { .guest = guest };
 	struct gm_piece piece;
+	struct gm_cursor cur;
 	int rc;
 
 	if (!is_power_of_2(arg->width) || arg->width > 16)
@@ -136,11 +136,13 @@ int gm_atomic(struct gm_guest *guest, struct guestmem_atomic *arg)
 	if (!gm_fits(arg->operand, arg->width) || !gm_fits(arg->compare, arg->width))
 		return -EINVAL;
 
-	down_read(&guest->regions_rwsem);
+	rc = gm_walk_begin(&cur, view, GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE, &arg->err);
+	if (rc)
+		return rc;
 	rc = gm_piece_at(&cur, arg->gpa, arg->width, true, &piece, &arg->err);
 	if (!rc)
 		rc = gm_atomic_do(piece.data, arg->width, &in, arg->old);
-	up_read(&guest->regions_rwsem);
+	gm_walk_end(&cur);
 	return rc;
 }
 
@@ -155,9 +157,9 @@ int gm_ioctl_atomic(struct gm_cmd *cmd)
 		return -EOPNOTSUPP;
 	if (arg->op != GUESTMEM_ATOMIC_CMPXCHG && (arg->compare[0] || arg->compare[1]))
 		return -EOPNOTSUPP;
-	rc = gm_check_right(cmd->file->rights, GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE,
-			    &arg->err);
+	rc = gm_check_view(cmd->file->view, GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE,
+			   &arg->err);
 	if (rc)
 		return rc;
-	return gm_atomic(cmd->file->guest, arg) ?: gm_cmd_respond(cmd);
+	return gm_atomic(cmd->file->view, arg) ?: gm_cmd_respond(cmd);
 }

@@ -2,7 +2,7 @@
 /*
  * The API for other kernel drivers; guestmem.h tells the story.
  *
- * A client holds the guest, not the file that it came by: when the user closes
+ * A client holds the view, not the file that it came by: when the user closes
  * that, the user's locks end and the driver's do not. What the driver locked stays
  * pinned until the driver lets go, whoever else has gone.
  *
@@ -26,8 +26,9 @@
  * @ops: what to call; must stay valid until guestmem_client_put()
  * @priv: for @ops
  *
- * The client has the rights of the open file, and keeps the guest, but not the
- * file, alive. Undone by guestmem_client_put().
+ * The client sees what the open file shows, and may do what that may: addresses are the
+ * file's (see GUESTMEM_VIEW_CREATE). It keeps the guest, but not the file, alive. Undone
+ * by guestmem_client_put().
  *
  * Context: process context of the process whose @fd it is; may sleep.
  * Return: the client, or an ERR_PTR: -EBADF no such descriptor; -EINVAL not of
@@ -54,11 +55,10 @@ struct guestmem_client *guestmem_client_get(int fd, const struct guestmem_client
 		goto out_fput;
 	}
 	gm_file = file->private_data;
-	client->guest = gm_file->guest;
-	client->rights = gm_file->rights;
+	client->view = gm_file->view;
 	client->ops = ops;
 	client->priv = priv;
-	gm_guest_get(client->guest);
+	gm_view_get(client->view);
 out_fput:
 	fput(file);
 	return client;
@@ -76,7 +76,7 @@ EXPORT_SYMBOL_NS_GPL(guestmem_client_get, GUESTMEM_NS);
  */
 void guestmem_client_put(struct guestmem_client *client)
 {
-	struct gm_guest *guest = client->guest;
+	struct gm_guest *guest = client->view->guest;
 
 	if (WARN_ON(atomic_read(&client->nlocks)))
 		return;
@@ -84,8 +84,8 @@ void guestmem_client_put(struct guestmem_client *client)
 	/* What the revoker did with the client was before it let go of this. */
 	mutex_lock(&guest->locks_mutex);
 	mutex_unlock(&guest->locks_mutex);
+	gm_view_put(client->view);
 	kfree(client);
-	gm_guest_put(guest);
 }
 EXPORT_SYMBOL_NS_GPL(guestmem_client_put, GUESTMEM_NS);
 
@@ -128,7 +128,8 @@ static enum dma_data_direction gm_dma_dir(const struct guestmem_dma_lock *lock)
  *
  * Context: may sleep.
  * Return: the lock, or an ERR_PTR: -ENXIO a hole; -EACCES the client may not, or a
- * region is read-only; -EINVAL empty, or no such direction; -EOVERFLOW; -ENOMEM.
+ * region is read-only; -ESTALE what the client came by was revoked; -EINVAL empty, or no
+ * such direction; -EOVERFLOW; -ENOMEM.
  */
 struct guestmem_dma_lock *guestmem_lock(struct guestmem_client *client, u64 gpa, u64 len,
 					enum dma_data_direction dir)
@@ -143,12 +144,9 @@ struct guestmem_dma_lock *guestmem_lock(struct guestmem_client *client, u64 gpa,
 	rc = gm_check_range(gpa, len, &last, NULL);
 	if (rc)
 		return ERR_PTR(rc);
-	rc = gm_check_direction(client->rights, direction, NULL);
-	if (rc)
-		return ERR_PTR(rc);
 	/* Counted first: a lock that is there may be revoked, and then unlocked, at once. */
 	atomic_inc(&client->nlocks);
-	lock = gm_lock(client->guest, client, gpa, last, NULL, 0, direction, NULL);
+	lock = gm_lock(client->view, client, gpa, last, NULL, 0, direction, NULL);
 	if (IS_ERR(lock))
 		atomic_dec(&client->nlocks);
 	return lock;
@@ -192,7 +190,12 @@ struct gm_sg_walk {
 
 static struct gm_sg_walk gm_sg_begin(const struct guestmem_dma_lock *lock, unsigned int max)
 {
-	return (struct gm_sg_walk) { .lock = lock, .gpa = lock->gpa, .max = max, .more = true };
+	return (struct gm_sg_walk) {
+		.lock = lock,
+		.gpa = lock->gpa + lock->view->shift,
+		.max = max,
+		.more = true,
+	};
 }
 
 /* The holds are those of the regions from lock->gpa to lock->last, in this order. */
@@ -200,8 +203,8 @@ static void gm_sg_step(struct gm_sg_walk *walk, u64 *pfn, unsigned int *len)
 {
 	const struct guestmem_dma_lock *lock = walk->lock;
 	const struct gm_region *region = lock->holds[walk->hold].region;
+	u64 last, lock_last = lock->last + lock->view->shift;
 	const struct gm_run *run;
-	u64 last;
 	u32 index;
 
 	index = (walk->gpa - region->node.start) >> PAGE_SHIFT;
@@ -209,10 +212,10 @@ static void gm_sg_step(struct gm_sg_walk *walk, u64 *pfn, unsigned int *len)
 	run = &region->runs.run[walk->run];
 	*pfn = run->pfn + (index - run->index);
 	last = region->node.start + (((u64)run->index + run->npages) << PAGE_SHIFT) - 1;
-	last = min(last, lock->last);
+	last = min(last, lock_last);
 	*len = min_t(u64, last - walk->gpa, walk->max - 1) + 1;
 	last = walk->gpa + *len - 1;
-	walk->more = last < lock->last;
+	walk->more = last < lock_last;
 	walk->gpa = last + 1;
 	if (last == region->node.last) {
 		walk->hold++;
@@ -362,16 +365,16 @@ EXPORT_SYMBOL_NS_GPL(guestmem_dma_unmap, GUESTMEM_NS);
 static int gm_client_copy(struct guestmem_client *client, u64 gpa, void *buf, size_t len,
 			  bool write)
 {
+	u32 need = write ? GUESTMEM_RIGHT_WRITE : GUESTMEM_RIGHT_READ;
 	size_t done;
 	u64 last;
 	int rc;
 
-	rc = gm_check_right(client->rights,
-			    write ? GUESTMEM_RIGHT_WRITE : GUESTMEM_RIGHT_READ, NULL);
+	rc = gm_check_view(client->view, need, NULL);
 	if (rc || !len)
 		return rc;
 	rc = gm_check_range(gpa, len, &last, NULL);
-	return rc ?: gm_copy_kernel(client->guest, gpa, buf, len, write, &done);
+	return rc ?: gm_copy_kernel(client->view, need, gpa, buf, len, write, &done);
 }
 
 /**
@@ -385,7 +388,7 @@ static int gm_client_copy(struct guestmem_client *client, u64 gpa, void *buf, si
  *
  * Context: may sleep.
  * Return: 0; -ENXIO a hole, -EHWPOISON: what was before it has been read; -EACCES;
- * -EOVERFLOW.
+ * -ESTALE what the client came by was revoked; -EOVERFLOW.
  */
 int guestmem_read(struct guestmem_client *client, u64 gpa, void *buf, size_t len)
 {
@@ -404,7 +407,7 @@ EXPORT_SYMBOL_NS_GPL(guestmem_read, GUESTMEM_NS);
  *
  * Context: may sleep.
  * Return: 0; -ENXIO a hole, -EACCES a read-only region, -EHWPOISON: what was before
- * it has been written; -EACCES the client may not; -EOVERFLOW.
+ * it has been written; -EACCES the client may not; -ESTALE; -EOVERFLOW.
  */
 int guestmem_write(struct guestmem_client *client, u64 gpa, const void *buf, size_t len)
 {
@@ -427,11 +430,11 @@ int guestmem_fill(struct guestmem_client *client, u64 gpa, u8 value, u64 len)
 	u64 last, done;
 	int rc;
 
-	rc = gm_check_right(client->rights, GUESTMEM_RIGHT_WRITE, NULL);
+	rc = gm_check_view(client->view, GUESTMEM_RIGHT_WRITE, NULL);
 	if (rc || !len)
 		return rc;
 	rc = gm_check_range(gpa, len, &last, NULL);
-	return rc ?: gm_fill(client->guest, gpa, value, len, &done, NULL);
+	return rc ?: gm_fill(client->view, gpa, value, len, &done, NULL);
 }
 EXPORT_SYMBOL_NS_GPL(guestmem_fill, GUESTMEM_NS);
 
@@ -447,7 +450,7 @@ EXPORT_SYMBOL_NS_GPL(guestmem_fill, GUESTMEM_NS);
  *
  * Context: may sleep.
  * Return: 1 exchanged; 0 not as expected, @old tells what it is; -EINVAL misaligned
- * or no such width; -EOPNOTSUPP no 16 bytes here; -ENXIO; -EACCES; -EHWPOISON.
+ * or no such width; -EOPNOTSUPP no 16 bytes here; -ENXIO; -EACCES; -ESTALE; -EHWPOISON.
  */
 int guestmem_cmpxchg(struct guestmem_client *client, u64 gpa, void *old, const void *new,
 		     unsigned int width)
@@ -460,14 +463,14 @@ int guestmem_cmpxchg(struct guestmem_client *client, u64 gpa, void *old, const v
 
 	/* The values are the low bytes of the operands. */
 	BUILD_BUG_ON(!IS_ENABLED(CONFIG_CPU_LITTLE_ENDIAN) && !IS_ENABLED(CONFIG_X86));
-	rc = gm_check_right(client->rights, GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE, NULL);
+	rc = gm_check_view(client->view, GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE, NULL);
 	if (rc)
 		return rc;
 	if (width > sizeof(arg.operand))
 		return -EINVAL;
 	memcpy(arg.operand, new, width);
 	memcpy(arg.compare, old, width);
-	rc = gm_atomic(client->guest, &arg);
+	rc = gm_atomic(client->view, &arg);
 	if (rc)
 		return rc;
 	equal = !memcmp(arg.old, arg.compare, width);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Telling those who have a guest open what changed: by EPOLLPRI until they ask
- * INFO, and by eventfd. The device is always ready for reading and writing.
+ * INFO, and by eventfd. The device is always ready for reading and writing, as far as
+ * there are rights to it.
  *
  * An event is told after the change can be seen: who is woken finds it.
  */
@@ -17,39 +18,73 @@ struct gm_eventfd {
 	u32 events;
 };
 
-/**
- * gm_event - tell all files of a guest
- * @guest: the guest
- * @event: GUESTMEM_EVENT_*
- *
- * Context: any that may take a spinlock.
- */
-void gm_event(struct gm_guest *guest, u32 event)
+static void gm_event(struct gm_file *file, u32 event)
 {
 	struct gm_eventfd *eventfd;
+
+	lockdep_assert_held(&file->view->guest->event_mutex);
+	atomic_or(event, &file->events);
+	/* Who was revoked is hung up on. */
+	wake_up_interruptible_poll(&file->poll_wait, EPOLLPRI | EPOLLHUP);
+	list_for_each_entry(eventfd, &file->eventfds, node)
+		if (eventfd->events & event)
+			gm_eventfd_signal(eventfd->ctx);
+}
+
+/**
+ * gm_event_region - tell all who can see a region
+ * @region: the region
+ * @event: GUESTMEM_EVENT_*
+ *
+ * Context: sleeps; no lock of the guest's held.
+ */
+void gm_event_region(struct gm_region *region, u32 event)
+{
+	struct gm_guest *guest = region->guest;
+	struct gm_file *file;
+	u64 start, last;
+
+	mutex_lock(&guest->event_mutex);
+	list_for_each_entry(file, &guest->files, node)
+		if (READ_ONCE(file->view->rights) &&
+		    gm_view_part(file->view, region->node.start, region->node.last, &start, &last))
+			gm_event(file, event);
+	mutex_unlock(&guest->event_mutex);
+}
+
+/**
+ * gm_event_view - tell all who have a view, or one that was made from it
+ * @view: the view
+ * @event: GUESTMEM_EVENT_*
+ *
+ * Context: sleeps; no lock of the guest's held.
+ */
+void gm_event_view(struct gm_view *view, u32 event)
+{
+	struct gm_guest *guest = view->guest;
 	struct gm_file *file;
 
-	spin_lock(&guest->event_lock);
-	list_for_each_entry(file, &guest->files, node) {
-		atomic_or(event, &file->events);
-		wake_up_interruptible_poll(&file->poll_wait, EPOLLPRI);
-		list_for_each_entry(eventfd, &file->eventfds, node)
-			if (eventfd->events & event)
-				gm_eventfd_signal(eventfd->ctx);
-	}
-	spin_unlock(&guest->event_lock);
+	mutex_lock(&guest->event_mutex);
+	list_for_each_entry(file, &guest->files, node)
+		if (gm_view_is_of(file->view, view))
+			gm_event(file, event);
+	mutex_unlock(&guest->event_mutex);
 }
 
 __poll_t gm_poll(struct file *filp, struct poll_table_struct *wait)
 {
 	struct gm_file *file = filp->private_data;
 	__poll_t ready = 0;
+	u32 rights;
 
 	poll_wait(filp, &file->poll_wait, wait);
-	if (file->rights & GUESTMEM_RIGHT_READ)
+	rights = READ_ONCE(file->view->rights);
+	if (rights & GUESTMEM_RIGHT_READ)
 		ready |= EPOLLIN | EPOLLRDNORM;
-	if (file->rights & GUESTMEM_RIGHT_WRITE)
+	if (rights & GUESTMEM_RIGHT_WRITE)
 		ready |= EPOLLOUT | EPOLLWRNORM;
+	if (!rights)
+		ready |= EPOLLHUP;
 	if (atomic_read(&file->events))
 		ready |= EPOLLPRI;
 	return ready;
@@ -80,7 +115,7 @@ static struct gm_eventfd *gm_eventfd_replace(struct gm_file *file, struct gm_eve
 	struct gm_eventfd *old = NULL, *eventfd;
 
 	*rc = 0;
-	spin_lock(&file->guest->event_lock);
+	mutex_lock(&file->view->guest->event_mutex);
 	list_for_each_entry(eventfd, &file->eventfds, node)
 		if (eventfd->ctx == new->ctx)
 			old = eventfd;
@@ -99,7 +134,7 @@ static struct gm_eventfd *gm_eventfd_replace(struct gm_file *file, struct gm_eve
 			WRITE_ONCE(file->neventfds, file->neventfds + 1);
 		}
 	}
-	spin_unlock(&file->guest->event_lock);
+	mutex_unlock(&file->view->guest->event_mutex);
 	return old;
 }
 
@@ -111,7 +146,8 @@ int gm_ioctl_eventfd(struct gm_cmd *cmd)
 
 	if (arg->flags ||
 	    arg->events & ~(GUESTMEM_EVENT_ADDED | GUESTMEM_EVENT_REMOVED |
-			    GUESTMEM_EVENT_REVOKED | GUESTMEM_EVENT_STALE))
+			    GUESTMEM_EVENT_REVOKED | GUESTMEM_EVENT_STALE |
+			    GUESTMEM_EVENT_LIMITED))
 		return -EOPNOTSUPP;
 	new = kzalloc(sizeof(*new), GFP_KERNEL_ACCOUNT);
 	if (!new)

@@ -14,7 +14,9 @@
 
 #ifdef GUESTMEM_FAIL_NTH
 
+#include <linux/anon_inodes.h>
 #include <linux/debugfs.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/miscdevice.h>
@@ -170,10 +172,19 @@ GM_FAIL(vm_fault_t, insert_pmd, (struct vm_fault *vmf, u64 pfn, bool write), VM_
 #define gm_insert_pmd(...) gm_fail_insert_pmd(__VA_ARGS__)
 #endif
 
-/* What makes a guest, and the module */
+/* What makes a guest, a view, and the module */
 GM_FAIL(struct inode *, alloc_anon_inode, (struct super_block *sb), ERR_PTR(-ENOMEM),
 	alloc_anon_inode(sb))
 #define alloc_anon_inode(...) gm_fail_alloc_anon_inode(__VA_ARGS__)
+
+GM_FAIL(struct file *, anon_inode_getfile,
+	(const char *name, const struct file_operations *fops, void *priv, int flags),
+	ERR_PTR(-ENOMEM), anon_inode_getfile(name, fops, priv, flags))
+#define anon_inode_getfile(...) gm_fail_anon_inode_getfile(__VA_ARGS__)
+
+GM_FAIL(int, get_unused_fd_flags, (unsigned int flags), -ENOMEM, get_unused_fd_flags(flags))
+#undef get_unused_fd_flags
+#define get_unused_fd_flags(...) gm_fail_get_unused_fd_flags(__VA_ARGS__)
 
 GM_FAIL(struct vfsmount *, kern_mount, (struct file_system_type *type), ERR_PTR(-ENOMEM),
 	kern_mount(type))

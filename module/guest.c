@@ -8,79 +8,43 @@
  * again, when that has ended. Lookups see live regions only. The tree's nodes are
  * in the regions, so neither publishing nor removing can fail.
  *
- * A guest lives while a file or an in-kernel client holds it. VMAs hold the file.
+ * A guest lives while a view of it does, which a file or an in-kernel client holds.
+ * VMAs hold the file.
  * DMA locks belong to a file or a client, and end before it lets go. So when the
  * last reference goes there is nobody left who could hold a region but the tree.
- *
- * Each guest has an inode of its own in a pseudo file system, for the mapping in
- * it: unmap_mapping_pages() on that reaches the VMAs of this guest and no others.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <linux/mount.h>
-#include <linux/nospec.h>
-#include <linux/pseudo_fs.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 
 #include "guestmem_private.h"
 
-#define GUESTMEM_FS_MAGIC	0x47554553 /* "GUES" */
-
 static DEFINE_MUTEX(guests_mutex); /* protects guests and last_guest_id */
 static LIST_HEAD(guests);
 static u64 last_guest_id;
-static struct vfsmount *gm_mnt;
-
-static int gm_fs_init_fs_context(struct fs_context *fc)
-{
-	return init_pseudo(fc, GUESTMEM_FS_MAGIC) ? 0 : -ENOMEM;
-}
-
-/* No owner: the mount is the module's own, and would keep it from being unloaded. */
-static struct file_system_type gm_fs_type = {
-	.name = "guestmem",
-	.init_fs_context = gm_fs_init_fs_context,
-	.kill_sb = kill_anon_super,
-};
-
-int gm_guests_init(void)
-{
-	gm_mnt = kern_mount(&gm_fs_type);
-	return PTR_ERR_OR_ZERO(gm_mnt);
-}
-
-void gm_guests_exit(void)
-{
-	kern_unmount(gm_mnt);
-}
 
 /**
  * gm_guest_create - make an empty guest
  *
- * Return: the guest, with one reference, or an ERR_PTR.
+ * Return: the guest, with one reference, or NULL.
  */
 struct gm_guest *gm_guest_create(void)
 {
 	struct gm_guest *guest;
-	int rc;
 
 	guest = kzalloc(sizeof(*guest), GFP_KERNEL_ACCOUNT);
 	if (!guest)
-		return ERR_PTR(-ENOMEM);
-	guest->inode = alloc_anon_inode(gm_mnt->mnt_sb);
-	if (IS_ERR(guest->inode)) {
-		rc = PTR_ERR(guest->inode);
-		goto err_free;
-	}
+		return NULL;
 	kref_init(&guest->kref);
 	init_rwsem(&guest->regions_rwsem);
 	guest->regions = RB_ROOT_CACHED;
+	INIT_LIST_HEAD(&guest->views);
 	mutex_init(&guest->revoke_mutex);
 	mutex_init(&guest->locks_mutex);
 	INIT_LIST_HEAD(&guest->pinned_regions);
 	init_waitqueue_head(&guest->drain);
-	spin_lock_init(&guest->event_lock);
+	mutex_init(&guest->event_mutex);
 	INIT_LIST_HEAD(&guest->files);
 	INIT_DELAYED_WORK(&guest->stale_work, gm_stale_work);
 
@@ -89,10 +53,6 @@ struct gm_guest *gm_guest_create(void)
 	list_add_tail(&guest->node, &guests);
 	mutex_unlock(&guests_mutex);
 	return guest;
-
-err_free:
-	kfree(guest);
-	return ERR_PTR(rc);
 }
 
 void gm_guest_get(struct gm_guest *guest)
@@ -123,8 +83,6 @@ static void gm_guest_release(struct kref *kref)
 		gm_region_put(region);
 	}
 	cancel_delayed_work_sync(&guest->stale_work);
-	gm_table_free(guest);
-	iput(guest->inode);
 	kfree(guest);
 }
 
@@ -175,62 +133,6 @@ struct gm_region *gm_guest_next_region(struct gm_guest *guest, u64 gpa)
 			return region;
 	}
 	return NULL;
-}
-
-/**
- * gm_guest_last - last address of the highest live region
- * @guest: the guest
- *
- * Context: regions_rwsem held.
- * Return: the address; 0 if there is no region.
- */
-u64 gm_guest_last(struct gm_guest *guest)
-{
-	struct rb_node *rb;
-
-	lockdep_assert_held(&guest->regions_rwsem);
-	for (rb = rb_last(&guest->regions.rb_root); rb; rb = rb_prev(rb)) {
-		struct gm_region *region = rb_entry(rb, struct gm_region, node.rb);
-
-		if (region->state == GM_REGION_LIVE)
-			return region->node.last;
-	}
-	return 0;
-}
-
-/**
- * gm_cursor_seek - what lies at an address
- * @cur: the walk; walking upwards costs no search
- * @gpa: the address
- * @pfn: page frame of the page it lies in
- * @last: last address up to which the frames follow each other
- *
- * Context: regions_rwsem held, since the walk began.
- * Return: the region, or NULL: a hole.
- */
-struct gm_region *gm_cursor_seek(struct gm_cursor *cur, u64 gpa, u64 *pfn, u64 *last)
-{
-	struct gm_region *region = cur->region;
-	const struct gm_run *run;
-	u64 npages;
-	u32 index;
-
-	lockdep_assert_held(&cur->guest->regions_rwsem);
-	if (!region || gpa < region->node.start || gpa > region->node.last) {
-		region = gm_guest_region(cur->guest, gpa);
-		cur->region = region;
-		cur->run = 0;
-		if (!region)
-			return NULL;
-	}
-	npages = ((region->node.last - region->node.start) >> PAGE_SHIFT) + 1;
-	/* A CPU that guesses @gpa to be in the region must not look behind it. */
-	index = array_index_nospec((gpa - region->node.start) >> PAGE_SHIFT, npages);
-	cur->run = gm_runs_find(&region->runs, index, cur->run);
-	run = &region->runs.run[cur->run];
-	*pfn = run->pfn + (index - run->index);
-	*last = region->node.start + (((u64)run->index + run->npages) << PAGE_SHIFT) - 1;
-	return region;
 }
 
 /**
@@ -287,16 +189,22 @@ void gm_guest_unreserve(struct gm_guest *guest, struct gm_region *region)
 }
 
 /**
- * gm_guest_changed - the live regions, or what is known of them, changed
- * @guest: the guest
+ * gm_guest_changed - a region came or went, or what is known of it changed
+ * @region: the region
  *
  * Context: regions_rwsem held for writing.
  */
-void gm_guest_changed(struct gm_guest *guest)
+void gm_guest_changed(struct gm_region *region)
 {
+	struct gm_guest *guest = region->guest;
+	struct gm_view *view;
+	u64 start, last;
+
 	lockdep_assert_held_write(&guest->regions_rwsem);
 	guest->generation++;
-	gm_table_update(guest);
+	list_for_each_entry(view, &guest->views, node)
+		if (gm_view_part(view, region->node.start, region->node.last, &start, &last))
+			gm_view_changed(view);
 }
 
 /**

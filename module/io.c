@@ -2,7 +2,7 @@
 /*
  * Reading and writing by guest-physical address.
  *
- * Every access works under regions_rwsem held for reading and touches no region
+ * Every access is a walk, under regions_rwsem held for reading, and touches no region
  * after it has let go. So when a revoke has had the lock for writing, no access
  * that began before it can still move a byte.
  *
@@ -32,7 +32,7 @@
  * @piece: what of it can be touched at once
  * @err: why not
  *
- * Context: regions_rwsem held; the piece is valid until it is dropped.
+ * Context: the piece is valid until the walk ends.
  * Return: 0, -ENXIO, -EACCES or -EHWPOISON.
  */
 int gm_piece_at(struct gm_cursor *cur, u64 gpa, u64 len, bool write, struct gm_piece *piece,
@@ -40,14 +40,13 @@ int gm_piece_at(struct gm_cursor *cur, u64 gpa, u64 len, bool write, struct gm_p
 {
 	struct gm_region *region;
 	struct page *page;
-	u64 pfn, last;
 
-	region = gm_cursor_seek(cur, gpa, &pfn, &last);
+	region = gm_cursor_seek(cur, gpa);
 	if (!region)
 		return gm_fail(err, -ENXIO, GUESTMEM_REASON_HOLE, gpa, 0, 0);
 	if (write && region->flags & GUESTMEM_REGION_READONLY)
 		return gm_fail(err, -EACCES, GUESTMEM_REASON_READONLY, gpa, 0, 0);
-	page = pfn_to_page(pfn);
+	page = pfn_to_page(cur->pfn);
 	if (is_page_hwpoison(page))
 		return gm_fail(err, -EHWPOISON, GUESTMEM_REASON_POISONED, gpa, 0, 0);
 	piece->data = page_address(page) + offset_in_page(gpa);
@@ -55,16 +54,23 @@ int gm_piece_at(struct gm_cursor *cur, u64 gpa, u64 len, bool write, struct gm_p
 	return 0;
 }
 
+static u32 gm_io_needs(bool write)
+{
+	return write ? GUESTMEM_RIGHT_WRITE : GUESTMEM_RIGHT_READ;
+}
+
 /* Up to a burst. Returns how much was moved; *rc says why not more, 0 if a page fault. */
-static size_t gm_burst_iter(struct gm_guest *guest, u64 gpa, struct iov_iter *iter, bool write,
+static size_t gm_burst_iter(struct gm_view *view, u64 gpa, struct iov_iter *iter, bool write,
 			    int *rc)
 {
-	struct gm_cursor cur = { .guest = guest };
 	size_t done = 0, copied, want;
 	struct gm_piece piece;
+	struct gm_cursor cur;
 
 	want = min_t(size_t, iov_iter_count(iter), GUESTMEM_BURST);
-	down_read(&guest->regions_rwsem);
+	*rc = gm_walk_begin(&cur, view, gm_io_needs(write), NULL);
+	if (*rc)
+		return 0;
 	pagefault_disable();
 	while (done < want) {
 		*rc = gm_piece_at(&cur, gpa + done, want - done, write, &piece, NULL);
@@ -79,7 +85,7 @@ static size_t gm_burst_iter(struct gm_guest *guest, u64 gpa, struct iov_iter *it
 			break;
 	}
 	pagefault_enable();
-	up_read(&guest->regions_rwsem);
+	gm_walk_end(&cur);
 	return done;
 }
 
@@ -95,13 +101,13 @@ static bool gm_fault_in(struct iov_iter *iter, bool write)
 	return fault_in_iov_iter_writeable(iter, len) < len;
 }
 
-static ssize_t gm_io_iter(struct gm_guest *guest, u64 gpa, struct iov_iter *iter, bool write)
+static ssize_t gm_io_iter(struct gm_view *view, u64 gpa, struct iov_iter *iter, bool write)
 {
 	size_t want = iov_iter_count(iter), done = 0, moved;
 	int rc = 0;
 
 	while (!rc && done < want) {
-		moved = gm_burst_iter(guest, gpa + done, iter, write, &rc);
+		moved = gm_burst_iter(view, gpa + done, iter, write, &rc);
 		done += moved;
 		if (rc || done == want)
 			break;
@@ -117,18 +123,19 @@ static ssize_t gm_io_iter(struct gm_guest *guest, u64 gpa, struct iov_iter *iter
 ssize_t gm_read_iter(struct kiocb *kiocb, struct iov_iter *to)
 {
 	struct gm_file *file = kiocb->ki_filp->private_data;
-	struct gm_guest *guest = file->guest;
-	u64 gpa = kiocb->ki_pos;
+	struct gm_view *view = file->view;
+	u64 gpa = kiocb->ki_pos, start, last;
 	ssize_t rc;
 
-	if (!(file->rights & GUESTMEM_RIGHT_READ))
-		return -EACCES;
-	rc = gm_io_iter(guest, gpa, to, false);
+	rc = gm_check_view(view, GUESTMEM_RIGHT_READ, NULL);
+	if (rc)
+		return rc;
+	rc = gm_io_iter(view, gpa, to, false);
 	if (rc == -ENXIO) {
-		down_read(&guest->regions_rwsem);
-		if (!gm_guest_next_region(guest, gpa))
+		down_read(&view->guest->regions_rwsem);
+		if (!gm_view_next(view, gpa, &start, &last))
 			rc = 0;
-		up_read(&guest->regions_rwsem);
+		up_read(&view->guest->regions_rwsem);
 	}
 	if (rc > 0)
 		kiocb->ki_pos += rc;
@@ -140,33 +147,34 @@ ssize_t gm_write_iter(struct kiocb *kiocb, struct iov_iter *from)
 	struct gm_file *file = kiocb->ki_filp->private_data;
 	ssize_t rc;
 
-	if (!(file->rights & GUESTMEM_RIGHT_WRITE))
-		return -EACCES;
+	rc = gm_check_view(file->view, GUESTMEM_RIGHT_WRITE, NULL);
+	if (rc)
+		return rc;
 	if (kiocb->ki_flags & IOCB_APPEND)
 		return -EINVAL;
-	rc = gm_io_iter(file->guest, kiocb->ki_pos, from, true);
+	rc = gm_io_iter(file->view, kiocb->ki_pos, from, true);
 	if (rc > 0)
 		kiocb->ki_pos += rc;
 	return rc;
 }
 
 /* Where data, or a hole, begins at or after an address; -ENXIO behind the last region. */
-static loff_t gm_seek(struct gm_guest *guest, loff_t offset, bool data)
+static loff_t gm_seek(struct gm_view *view, loff_t offset, bool data)
 {
 	struct gm_region *region;
-	u64 gpa = offset;
+	u64 gpa = offset, start, last;
 
-	lockdep_assert_held(&guest->regions_rwsem);
-	region = offset < 0 ? NULL : gm_guest_next_region(guest, gpa);
+	lockdep_assert_held(&view->guest->regions_rwsem);
+	region = offset < 0 ? NULL : gm_view_next(view, gpa, &start, &last);
 	if (!region)
 		return -ENXIO;
 	if (data)
-		gpa = max(gpa, (u64)region->node.start);
-	while (!data && region && region->node.start <= gpa) {
-		if (region->node.last >= LLONG_MAX)
+		gpa = max(gpa, start);
+	while (!data && region && start <= gpa) {
+		if (last >= LLONG_MAX)
 			return -EOVERFLOW;
-		gpa = region->node.last + 1;
-		region = gm_guest_next_region(guest, gpa);
+		gpa = last + 1;
+		region = gm_view_next(view, gpa, &start, &last);
 	}
 	return gpa <= LLONG_MAX ? gpa : -EOVERFLOW;
 }
@@ -174,15 +182,16 @@ static loff_t gm_seek(struct gm_guest *guest, loff_t offset, bool data)
 loff_t gm_llseek(struct file *filp, loff_t offset, int whence)
 {
 	struct gm_file *file = filp->private_data;
-	struct gm_guest *guest = file->guest;
+	struct gm_view *view = file->view;
 	loff_t end = 0, found = 0;
+	u64 start, last;
 
-	down_read(&guest->regions_rwsem);
+	down_read(&view->guest->regions_rwsem);
 	if (whence == SEEK_DATA || whence == SEEK_HOLE)
-		found = gm_seek(guest, offset, whence == SEEK_DATA);
-	else if (whence == SEEK_END && guest->nlive)
-		end = min_t(u64, gm_guest_last(guest), LLONG_MAX - 1) + 1;
-	up_read(&guest->regions_rwsem);
+		found = gm_seek(view, offset, whence == SEEK_DATA);
+	else if (whence == SEEK_END && gm_view_next(view, 0, &start, &last))
+		end = min_t(u64, gm_view_last(view), LLONG_MAX - 1) + 1;
+	up_read(&view->guest->regions_rwsem);
 	if (found < 0)
 		return found;
 	if (whence == SEEK_DATA || whence == SEEK_HOLE)
@@ -192,7 +201,8 @@ loff_t gm_llseek(struct file *filp, loff_t offset, int whence)
 
 /**
  * gm_copy_kernel - read or write guest memory, from or to the kernel's
- * @guest: the guest
+ * @view: by whose addresses
+ * @need: GUESTMEM_RIGHT_* that it takes
  * @gpa: first address; gpa + len - 1 does not wrap
  * @buf: kernel memory
  * @len: bytes; not so many that a revoke should not wait for it
@@ -200,17 +210,19 @@ loff_t gm_llseek(struct file *filp, loff_t offset, int whence)
  * @done: bytes moved, also after an error
  *
  * Context: sleeps; mmap_lock may be held.
- * Return: 0, -ENXIO, -EACCES or -EHWPOISON.
+ * Return: 0, -ENXIO, -EACCES, -ESTALE or -EHWPOISON.
  */
-int gm_copy_kernel(struct gm_guest *guest, u64 gpa, void *buf, size_t len, bool write,
+int gm_copy_kernel(struct gm_view *view, u32 need, u64 gpa, void *buf, size_t len, bool write,
 		   size_t *done)
 {
-	struct gm_cursor cur = { .guest = guest };
 	struct gm_piece piece;
-	int rc = 0;
+	struct gm_cursor cur;
+	int rc;
 
 	*done = 0;
-	down_read(&guest->regions_rwsem);
+	rc = gm_walk_begin(&cur, view, need, NULL);
+	if (rc)
+		return rc;
 	while (*done < len) {
 		rc = gm_piece_at(&cur, gpa + *done, len - *done, write, &piece, NULL);
 		if (rc)
@@ -221,7 +233,7 @@ int gm_copy_kernel(struct gm_guest *guest, u64 gpa, void *buf, size_t len, bool 
 			memcpy(buf + *done, piece.data, piece.len);
 		*done += piece.len;
 	}
-	up_read(&guest->regions_rwsem);
+	gm_walk_end(&cur);
 	return rc;
 }
 
@@ -234,7 +246,7 @@ static int gm_walk_pause(void)
 
 /**
  * gm_fill - set each byte of a range
- * @guest: the guest
+ * @view: by whose addresses
  * @gpa: first address
  * @value: the byte
  * @len: bytes; gpa + len - 1 does not wrap
@@ -242,20 +254,21 @@ static int gm_walk_pause(void)
  * @err: why not
  *
  * Context: sleeps; no lock of the guest's held.
- * Return: 0, -ENXIO, -EACCES, -EHWPOISON or -EINTR.
+ * Return: 0, -ENXIO, -EACCES, -ESTALE, -EHWPOISON or -EINTR.
  */
-int gm_fill(struct gm_guest *guest, u64 gpa, u8 value, u64 len, u64 *done,
+int gm_fill(struct gm_view *view, u64 gpa, u8 value, u64 len, u64 *done,
 	    struct guestmem_error *err)
 {
 	struct gm_piece piece;
+	struct gm_cursor cur;
 	size_t burst;
 	int rc = 0;
 
 	*done = 0;
 	while (!rc && *done < len) {
-		struct gm_cursor cur = { .guest = guest };
-
-		down_read(&guest->regions_rwsem);
+		rc = gm_walk_begin(&cur, view, GUESTMEM_RIGHT_WRITE, err);
+		if (rc)
+			break;
 		for (burst = 0; burst < GUESTMEM_BURST && *done < len; burst += piece.len) {
 			rc = gm_piece_at(&cur, gpa + *done, len - *done, true, &piece, err);
 			if (rc)
@@ -263,25 +276,29 @@ int gm_fill(struct gm_guest *guest, u64 gpa, u8 value, u64 len, u64 *done,
 			memset(piece.data, value, piece.len);
 			*done += piece.len;
 		}
-		up_read(&guest->regions_rwsem);
+		gm_walk_end(&cur);
 		if (!rc)
 			rc = gm_walk_pause();
 	}
 	return rc;
 }
 
-static int gm_copy(struct gm_guest *guest, u64 dst, u64 src, u64 len, u64 *done,
+static int gm_copy(struct gm_view *view, u64 dst, u64 src, u64 len, u64 *done,
 		   struct guestmem_error *err)
 {
+	struct gm_cursor to_cur, from_cur;
 	struct gm_piece to, from;
 	size_t burst, n;
 	int rc = 0;
 
 	*done = 0;
 	while (!rc && *done < len) {
-		struct gm_cursor to_cur = { .guest = guest }, from_cur = { .guest = guest };
-
-		down_read(&guest->regions_rwsem);
+		rc = gm_walk_begin(&to_cur, view, GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE,
+				   err);
+		if (rc)
+			break;
+		/* Both are one walk: a reader that waits for the lock a second time may wait forever. */
+		from_cur = to_cur;
 		for (burst = 0; burst < GUESTMEM_BURST && *done < len; burst += n) {
 			rc = gm_piece_at(&from_cur, src + *done, len - *done, false, &from, err);
 			if (rc)
@@ -294,7 +311,7 @@ static int gm_copy(struct gm_guest *guest, u64 dst, u64 src, u64 len, u64 *done,
 			memmove(to.data, from.data, n);
 			*done += n;
 		}
-		up_read(&guest->regions_rwsem);
+		gm_walk_end(&to_cur);
 		if (!rc)
 			rc = gm_walk_pause();
 	}
@@ -312,13 +329,13 @@ int gm_ioctl_fill(struct gm_cmd *cmd)
 		return -EOPNOTSUPP;
 	if (arg->value > U8_MAX)
 		return -EINVAL;
-	rc = gm_check_right(cmd->file->rights, GUESTMEM_RIGHT_WRITE, &arg->err);
+	rc = gm_check_view(cmd->file->view, GUESTMEM_RIGHT_WRITE, &arg->err);
 	if (rc)
 		return rc;
 	if (arg->len) {
 		rc = gm_check_range(arg->gpa, arg->len, &last, &arg->err);
 		if (!rc)
-			rc = gm_fill(cmd->file->guest, arg->gpa, arg->value, arg->len,
+			rc = gm_fill(cmd->file->view, arg->gpa, arg->value, arg->len,
 				     &arg->done, &arg->err);
 	}
 	return rc ?: gm_cmd_respond(cmd);
@@ -333,8 +350,8 @@ int gm_ioctl_copy(struct gm_cmd *cmd)
 	arg->done = 0;
 	if (arg->flags)
 		return -EOPNOTSUPP;
-	rc = gm_check_right(cmd->file->rights, GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE,
-			    &arg->err);
+	rc = gm_check_view(cmd->file->view, GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE,
+			   &arg->err);
 	if (rc || !arg->len)
 		return rc ?: gm_cmd_respond(cmd);
 	rc = gm_check_range(arg->dst, arg->len, &dst_last, &arg->err);
@@ -346,6 +363,6 @@ int gm_ioctl_copy(struct gm_cmd *cmd)
 	if (gm_ranges_overlap(arg->dst, dst_last, arg->src, src_last))
 		return gm_fail(&arg->err, -EINVAL, GUESTMEM_REASON_OVERLAP,
 			       max(arg->dst, arg->src), 0, 0);
-	rc = gm_copy(cmd->file->guest, arg->dst, arg->src, arg->len, &arg->done, &arg->err);
+	rc = gm_copy(cmd->file->view, arg->dst, arg->src, arg->len, &arg->done, &arg->err);
 	return rc ?: gm_cmd_respond(cmd);
 }

@@ -28,8 +28,9 @@ static struct guestmem_dma_lock *gm_lock_alloc(u32 nholds)
 	struct guestmem_dma_lock *lock;
 
 	lock = kvzalloc(struct_size(lock, holds, nholds), GFP_KERNEL_ACCOUNT);
-	if (lock)
-		kref_init(&lock->kref);
+	if (!lock)
+		return NULL;
+	kref_init(&lock->kref);
 	return lock;
 }
 
@@ -51,10 +52,10 @@ static int gm_hold_range(struct guestmem_dma_lock *lock, struct gm_cursor *cur, 
 {
 	struct gm_region *region;
 	struct gm_hold *hold;
-	u64 pfn, run_last;
+	u64 start, region_last;
 
 	for (;;) {
-		region = gm_cursor_seek(cur, gpa, &pfn, &run_last);
+		region = gm_cursor_seek(cur, gpa);
 		if (!region)
 			return gm_fail(err, -ENXIO, GUESTMEM_REASON_HOLE, gpa, 0, 0);
 		if (lock->direction != GUESTMEM_DMA_TO_DEVICE &&
@@ -71,9 +72,11 @@ static int gm_hold_range(struct guestmem_dma_lock *lock, struct gm_cursor *cur, 
 			}
 			(*needed)++;
 		}
-		if (region->node.last >= last)
+		gm_view_part(cur->view, region->node.start, region->node.last, &start,
+			     &region_last);
+		if (region_last >= last)
 			return 0;
-		gpa = region->node.last + 1;
+		gpa = region_last + 1;
 	}
 }
 
@@ -82,7 +85,7 @@ static void gm_unlink_holds(struct guestmem_dma_lock *lock)
 {
 	u32 i;
 
-	lockdep_assert_held(&lock->guest->locks_mutex);
+	lockdep_assert_held(&lock->view->guest->locks_mutex);
 	for (i = 0; i < lock->nholds; i++) {
 		struct gm_region *region = lock->holds[i].region;
 
@@ -99,33 +102,56 @@ static void gm_put_holds(struct guestmem_dma_lock *lock)
 		gm_region_put(lock->holds[i].region);
 }
 
+/**
+ * gm_lock_needs - what it takes to have a DMA lock
+ * @direction: GUESTMEM_DMA_*
+ *
+ * Return: GUESTMEM_RIGHT_*.
+ */
+u32 gm_lock_needs(u32 direction)
+{
+	u32 need = GUESTMEM_RIGHT_LOCK;
+
+	if (direction & GUESTMEM_DMA_TO_DEVICE)
+		need |= GUESTMEM_RIGHT_READ;
+	if (direction & GUESTMEM_DMA_FROM_DEVICE)
+		need |= GUESTMEM_RIGHT_WRITE;
+	return need;
+}
+
 static int gm_try_lock(struct guestmem_dma_lock *lock, u32 capacity, u32 *needed,
 		       const u64 *pages, u32 npages, struct guestmem_error *err)
 {
-	struct gm_guest *guest = lock->guest;
-	struct gm_cursor cur = { .guest = guest };
-	int rc = 0;
+	struct gm_guest *guest = lock->view->guest;
+	struct gm_cursor cur;
+	int rc;
 	u32 i;
 
 	*needed = 0;
-	down_read(&guest->regions_rwsem);
+	rc = gm_walk_begin(&cur, lock->view, gm_lock_needs(lock->direction), err);
+	if (rc)
+		return rc;
 	mutex_lock(&guest->locks_mutex);
 	if (!pages)
 		rc = gm_hold_range(lock, &cur, capacity, needed, lock->gpa, lock->last, err);
 	for (i = 0; !rc && i < npages; i++)
 		rc = gm_hold_range(lock, &cur, capacity, needed, pages[i],
 				   pages[i] + PAGE_SIZE - 1, err);
-	/* At once, so that no driver is asked to give up what it was never given. */
-	if (rc || *needed > capacity)
+	if (!rc && *needed <= capacity) {
+		list_add(&lock->node, &lock->view->locks);
+		lock->view->nlocks[lock->direction]++;
+	} else {
+		/* At once, so that no driver is asked to give up what it was never given. */
 		gm_unlink_holds(lock);
+	}
 	mutex_unlock(&guest->locks_mutex);
-	up_read(&guest->regions_rwsem);
+	gm_walk_end(&cur);
 	return rc;
 }
 
 /**
  * gm_lock - take a DMA lock
- * @guest: the guest
+ * @view: by whose addresses; the lock must have ended before the caller puts it
  * @client: the driver it is for, or NULL
  * @gpa: first address
  * @last: last address
@@ -135,10 +161,10 @@ static int gm_try_lock(struct guestmem_dma_lock *lock, u32 capacity, u32 *needed
  * @err: why not
  *
  * Context: sleeps; no lock of the guest's held.
- * Return: the lock, or an ERR_PTR: -ENXIO, -EACCES, -ENOMEM; then nothing is held.
+ * Return: the lock, or an ERR_PTR: -ENXIO, -EACCES, -ESTALE, -ENOMEM; then nothing is held.
  * Undone by gm_unlock().
  */
-struct guestmem_dma_lock *gm_lock(struct gm_guest *guest, struct guestmem_client *client,
+struct guestmem_dma_lock *gm_lock(struct gm_view *view, struct guestmem_client *client,
 				  u64 gpa, u64 last, const u64 *pages, u32 npages,
 				  u32 direction, struct guestmem_error *err)
 {
@@ -150,7 +176,7 @@ struct guestmem_dma_lock *gm_lock(struct gm_guest *guest, struct guestmem_client
 		lock = gm_lock_alloc(capacity);
 		if (!lock)
 			return ERR_PTR(-ENOMEM);
-		lock->guest = guest;
+		lock->view = view;
 		lock->client = client;
 		lock->direction = direction;
 		lock->gpa = gpa;
@@ -164,7 +190,7 @@ struct guestmem_dma_lock *gm_lock(struct gm_guest *guest, struct guestmem_client
 			return ERR_PTR(rc);
 		capacity = needed;
 	}
-	trace_guestmem_lock(guest->id, gpa, last, lock->nholds, direction);
+	trace_guestmem_lock(view->guest->id, view->id, gpa, last, lock->nholds, direction);
 	return lock;
 }
 
@@ -176,41 +202,54 @@ struct guestmem_dma_lock *gm_lock(struct gm_guest *guest, struct guestmem_client
  */
 void gm_unlock(struct guestmem_dma_lock *lock)
 {
-	trace_guestmem_unlock(lock->guest->id, lock->gpa, lock->last, lock->nholds,
+	struct gm_guest *guest = lock->view->guest;
+
+	trace_guestmem_unlock(guest->id, lock->view->id, lock->gpa, lock->last, lock->nholds,
 			      lock->direction);
-	mutex_lock(&lock->guest->locks_mutex);
+	mutex_lock(&guest->locks_mutex);
+	list_del(&lock->node);
+	lock->view->nlocks[lock->direction]--;
 	gm_unlink_holds(lock);
-	mutex_unlock(&lock->guest->locks_mutex);
+	mutex_unlock(&guest->locks_mutex);
 	gm_put_holds(lock);
+	atomic_inc(&guest->nunlocks);
+	wake_up_all(&guest->drain);
 	kref_put(&lock->kref, gm_lock_release);
 }
 
-static struct guestmem_dma_lock *gm_next_to_revoke(struct gm_region *region)
+static struct guestmem_dma_lock *gm_next_of_region(void *of)
 {
+	struct gm_region *region = of;
 	struct gm_hold *hold;
 
-	lockdep_assert_held(&region->guest->locks_mutex);
 	list_for_each_entry(hold, &region->locks, node)
 		if (hold->lock->client && !hold->lock->revoked)
 			return hold->lock;
 	return NULL;
 }
 
-/**
- * gm_revoke_clients - have all drivers that use a region stop
- * @region: the region; removed, so that no new lock can come
- *
- * Context: sleeps; no lock of the guest's held.
- */
-void gm_revoke_clients(struct gm_region *region)
+static struct guestmem_dma_lock *gm_next_of_view(void *of)
 {
-	struct gm_guest *guest = region->guest;
+	struct gm_view *view = of;
+	struct guestmem_dma_lock *lock;
+
+	list_for_each_entry(lock, &view->locks, node)
+		if (lock->client && !lock->revoked &&
+		    gm_lock_needs(lock->direction) & ~READ_ONCE(view->rights))
+			return lock;
+	return NULL;
+}
+
+/* @next finds one that has not been revoked, under locks_mutex. */
+static void gm_revoke_clients(struct gm_guest *guest,
+			      struct guestmem_dma_lock *(*next)(void *of), void *of)
+{
 	struct guestmem_dma_lock *lock;
 	struct guestmem_client *client;
 
 	mutex_lock(&guest->revoke_mutex);
 	mutex_lock(&guest->locks_mutex);
-	while ((lock = gm_next_to_revoke(region))) {
+	while ((lock = next(of))) {
 		client = lock->client;
 		/* guestmem_dma_map() looks without the mutex. */
 		WRITE_ONCE(lock->revoked, true);
@@ -227,6 +266,28 @@ void gm_revoke_clients(struct gm_region *region)
 	}
 	mutex_unlock(&guest->locks_mutex);
 	mutex_unlock(&guest->revoke_mutex);
+}
+
+/**
+ * gm_revoke_region_clients - have all drivers that use a region stop
+ * @region: the region; removed, so that no new lock can come
+ *
+ * Context: sleeps; no lock of the guest's held.
+ */
+void gm_revoke_region_clients(struct gm_region *region)
+{
+	gm_revoke_clients(region->guest, gm_next_of_region, region);
+}
+
+/**
+ * gm_revoke_view_clients - have all drivers stop that lost the right to what they use
+ * @view: the view that lost rights
+ *
+ * Context: sleeps; no lock of the guest's held.
+ */
+void gm_revoke_view_clients(struct gm_view *view)
+{
+	gm_revoke_clients(view->guest, gm_next_of_view, view);
 }
 
 /**
@@ -289,45 +350,37 @@ static u64 *gm_copy_pages(const struct guestmem_lock *arg, struct guestmem_error
 	return pages;
 }
 
-int gm_check_direction(u32 rights, u32 direction, struct guestmem_error *err)
-{
-	u32 need = GUESTMEM_RIGHT_LOCK;
-
-	if (direction & GUESTMEM_DMA_TO_DEVICE)
-		need |= GUESTMEM_RIGHT_READ;
-	if (direction & GUESTMEM_DMA_FROM_DEVICE)
-		need |= GUESTMEM_RIGHT_WRITE;
-	return gm_check_right(rights, need, err);
-}
-
 /*
  * The addresses are walked again; other regions may have come to lie there. As long
  * as those that are held are live they have been there all the time.
  */
 static bool gm_holds_are_live(struct guestmem_dma_lock *lock)
 {
+	struct gm_guest *guest = lock->view->guest;
 	bool live = true;
 	u32 i;
 
-	down_read(&lock->guest->regions_rwsem);
+	down_read(&guest->regions_rwsem);
 	for (i = 0; i < lock->nholds; i++)
 		live &= lock->holds[i].region->state == GM_REGION_LIVE;
-	up_read(&lock->guest->regions_rwsem);
+	up_read(&guest->regions_rwsem);
 	return live;
 }
 
 static int gm_lock_extents(struct gm_extents *to, struct guestmem_dma_lock *lock,
 			   const u64 *pages, u32 npages, struct guestmem_error *err)
 {
+	u32 need = gm_lock_needs(lock->direction);
 	int rc = 0;
 	u32 i;
 
 	if (!to->capacity)
 		return 0;
 	if (!pages)
-		rc = gm_extents_range(to, lock->guest, lock->gpa, lock->last, err);
+		rc = gm_extents_range(to, lock->view, need, lock->gpa, lock->last, err);
 	for (i = 0; !rc && i < npages; i++)
-		rc = gm_extents_range(to, lock->guest, pages[i], pages[i] + PAGE_SIZE - 1, err);
+		rc = gm_extents_range(to, lock->view, need, pages[i], pages[i] + PAGE_SIZE - 1,
+				      err);
 	rc = gm_extents_finish(to, rc, err);
 	if (!rc && !gm_holds_are_live(lock))
 		rc = gm_fail(err, -ENXIO, GUESTMEM_REASON_HOLE, lock->gpa, 0, 0);
@@ -351,7 +404,7 @@ int gm_ioctl_lock(struct gm_cmd *cmd)
 	rc = gm_check_lock(arg, &last, &arg->err);
 	if (rc)
 		return rc;
-	rc = gm_check_direction(file->rights, arg->direction, &arg->err);
+	rc = gm_check_view(file->view, gm_lock_needs(arg->direction), &arg->err);
 	if (rc)
 		return rc;
 	rc = gm_extents_init(&to, file, arg->extents, capacity,
@@ -370,7 +423,7 @@ int gm_ioctl_lock(struct gm_cmd *cmd)
 			     GUESTMEM_MAX_LOCKS + 1, GUESTMEM_MAX_LOCKS);
 		goto err_uncount;
 	}
-	lock = gm_lock(file->guest, NULL, gpa, last, pages, arg->npages, arg->direction,
+	lock = gm_lock(file->view, NULL, gpa, last, pages, arg->npages, arg->direction,
 		       &arg->err);
 	if (IS_ERR(lock)) {
 		rc = PTR_ERR(lock);

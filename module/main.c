@@ -2,8 +2,8 @@
 /*
  * The door: the device node, open files and the table of ioctls.
  *
- * Each open makes a guest. What else the file can reach it by is in the files named
- * after it; here is only what all of them have in common: a caller's struct is
+ * Each open makes a guest, and a file shows a view of it. What can be done with that is
+ * in the files named after it; here is only what all have in common: a caller's struct is
  * copied in once, the handler works on the copy, and the copy goes back.
  *
  * A handler that makes something which the caller must hear of to be able to use
@@ -13,6 +13,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/anon_inodes.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/nospec.h>
@@ -28,7 +29,7 @@
 
 static u32 gm_open_rights(struct file *filp)
 {
-	u32 rights = GUESTMEM_RIGHT_MAP | GUESTMEM_RIGHT_LOCK;
+	u32 rights = GUESTMEM_RIGHT_MAP | GUESTMEM_RIGHT_LOCK | GUESTMEM_RIGHT_EXPORT;
 
 	if (filp->f_mode & FMODE_READ) {
 		rights |= GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_TRANSLATE;
@@ -41,46 +42,95 @@ static u32 gm_open_rights(struct file *filp)
 	return rights;
 }
 
-static int gm_open(struct inode *inode, struct file *filp)
+static struct gm_file *gm_file_alloc(void)
 {
-	struct gm_guest *guest;
 	struct gm_file *file;
 
 	file = kzalloc(sizeof(*file), GFP_KERNEL_ACCOUNT);
 	if (!file)
-		return -ENOMEM;
-	guest = gm_guest_create();
-	if (IS_ERR(guest)) {
-		kfree(file);
-		return PTR_ERR(guest);
-	}
-	file->guest = guest;
-	file->rights = gm_open_rights(filp);
+		return NULL;
 	file->next_handle = 1;
 	xa_init_flags(&file->locks, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	init_waitqueue_head(&file->poll_wait);
 	INIT_LIST_HEAD(&file->eventfds);
-	spin_lock(&guest->event_lock);
-	list_add_tail(&file->node, &guest->files);
-	spin_unlock(&guest->event_lock);
+	return file;
+}
 
+/* From here on @filp shows @view, and owns it. */
+static void gm_file_show(struct file *filp, struct gm_file *file, struct gm_view *view)
+{
+	file->view = view;
+	mutex_lock(&view->guest->event_mutex);
+	list_add_tail(&file->node, &view->guest->files);
+	mutex_unlock(&view->guest->event_mutex);
 	filp->private_data = file;
-	filp->f_mapping = guest->inode->i_mapping;
+	filp->f_mapping = view->inode->i_mapping;
+}
+
+static int gm_open(struct inode *inode, struct file *filp)
+{
+	struct gm_guest *guest;
+	struct gm_file *file;
+	struct gm_view *view;
+
+	file = gm_file_alloc();
+	if (!file)
+		return -ENOMEM;
+	guest = gm_guest_create();
+	if (!guest) {
+		kfree(file);
+		return -ENOMEM;
+	}
+	view = gm_view_create(guest, NULL, 0, U64_MAX, 0, gm_open_rights(filp), NULL);
+	if (IS_ERR(view)) {
+		gm_guest_put(guest);
+		kfree(file);
+		return PTR_ERR(view);
+	}
+	gm_file_show(filp, file, view);
 	return 0;
+}
+
+/**
+ * gm_file_create - make a file that shows a view
+ * @view: the view; the file's, if there is one
+ *
+ * Return: the file, open for what the view may do, or an ERR_PTR.
+ */
+struct file *gm_file_create(struct gm_view *view)
+{
+	u32 rights = view->rights;
+	struct gm_file *file;
+	struct file *filp;
+	int flags = O_RDONLY;
+
+	if (rights & GUESTMEM_RIGHT_WRITE)
+		flags = rights & GUESTMEM_RIGHT_READ ? O_RDWR : O_WRONLY;
+	file = gm_file_alloc();
+	if (!file)
+		return ERR_PTR(-ENOMEM);
+	filp = anon_inode_getfile("[guestmem]", &gm_fops, NULL, flags | O_CLOEXEC);
+	if (IS_ERR(filp)) {
+		kfree(file);
+		return filp;
+	}
+	filp->f_mode |= FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE;
+	gm_file_show(filp, file, view);
+	return filp;
 }
 
 static int gm_release(struct inode *inode, struct file *filp)
 {
 	struct gm_file *file = filp->private_data;
-	struct gm_guest *guest = file->guest;
+	struct gm_view *view = file->view;
 
-	spin_lock(&guest->event_lock);
+	mutex_lock(&view->guest->event_mutex);
 	list_del(&file->node);
-	spin_unlock(&guest->event_lock);
+	mutex_unlock(&view->guest->event_mutex);
 	gm_file_drop_eventfds(file);
 	gm_file_unlock_all(file);
 	kfree(file);
-	gm_guest_put(guest);
+	gm_view_put(view);
 	return 0;
 }
 
@@ -100,7 +150,8 @@ static u32 gm_features(void)
 static int gm_ioctl_info(struct gm_cmd *cmd)
 {
 	struct gm_file *file = cmd->file;
-	struct gm_guest *guest = file->guest;
+	struct gm_view *view = file->view;
+	struct gm_guest *guest = view->guest;
 	struct guestmem_info *arg = cmd->arg;
 
 	if (arg->flags & ~GUESTMEM_INFO_TAKE_EVENTS)
@@ -110,22 +161,24 @@ static int gm_ioctl_info(struct gm_cmd *cmd)
 		.size = arg->size,
 		.flags = arg->flags,
 		.abi_version = GUESTMEM_ABI_VERSION,
-		.rights = file->rights,
+		.rights = READ_ONCE(view->rights),
 		.features = gm_features(),
 		.events = arg->flags & GUESTMEM_INFO_TAKE_EVENTS ?
 			  atomic_xchg(&file->events, 0) : atomic_read(&file->events),
 		.id = guest->id,
-		.pinned = (u64)atomic_long_read(&guest->npinned) << PAGE_SHIFT,
 		.table_len = gm_table_len(),
 		.page_size = PAGE_SIZE,
 		.max_regions = GUESTMEM_MAX_REGIONS,
 		.nlocks = atomic_read(&file->nlocks),
 		.max_locks = GUESTMEM_MAX_LOCKS,
+		.view = view->id,
+		.max_views = view->parent ? GUESTMEM_MAX_SUBVIEWS : GUESTMEM_MAX_VIEWS,
 	};
 	down_read(&guest->regions_rwsem);
-	arg->generation = guest->generation;
-	arg->nregions = guest->nlive;
-	arg->last = gm_guest_last(guest);
+	arg->generation = view->generation;
+	arg->pinned = gm_view_measure(view, &arg->nregions);
+	arg->last = gm_view_last(view);
+	arg->nviews = view->nviews;
 	up_read(&guest->regions_rwsem);
 	return gm_cmd_respond(cmd);
 }
@@ -143,6 +196,34 @@ int gm_cmd_respond(struct gm_cmd *cmd)
 	return 0;
 }
 
+/**
+ * gm_cmd_list - give a list to the caller
+ * @user: user address of its array
+ * @entry_size: size of an entry, as the caller knows it; what the kernel does not know
+ *	of it is set to 0
+ * @capacity: entries there is room for
+ * @array: the list
+ * @size: size of an entry
+ * @n: entries
+ * @err: why not
+ *
+ * Return: 0, -EMSGSIZE or -EFAULT.
+ */
+int gm_cmd_list(u64 user, u32 entry_size, u32 capacity, const void *array, u32 size, u32 n,
+		struct guestmem_error *err)
+{
+	void __user *to = u64_to_user_ptr(user);
+	u32 i;
+
+	if (n > capacity)
+		return gm_fail(err, -EMSGSIZE, GUESTMEM_REASON_OUTPUT, 0, n, capacity);
+	for (i = 0; i < n; i++, to += entry_size, array += size) {
+		if (copy_to_user(to, array, size) || clear_user(to + size, entry_size - size))
+			return -EFAULT;
+	}
+	return 0;
+}
+
 union gm_arg {
 	struct guestmem_info info;
 	struct guestmem_region_add region_add;
@@ -155,6 +236,9 @@ union gm_arg {
 	struct guestmem_copy copy;
 	struct guestmem_atomic atomic;
 	struct guestmem_eventfd eventfd;
+	struct guestmem_view_create view_create;
+	struct guestmem_view_list view_list;
+	struct guestmem_view_limit view_limit;
 };
 
 /**
@@ -163,6 +247,7 @@ union gm_arg {
  * @size: of its struct
  * @min_size: of its first version
  * @err_offset: of its struct guestmem_error, 0 if it has none
+ * @revoked: works for a file that was revoked
  * @execute: serves it
  */
 struct gm_op {
@@ -170,33 +255,38 @@ struct gm_op {
 	u32 size;
 	u32 min_size;
 	u32 err_offset;
+	bool revoked;
 	int (*execute)(struct gm_cmd *cmd);
 };
 
-#define GM_OP(_number, _struct, _last, _err, _execute)					\
+#define GM_OP(_number, _struct, _last, _err, _revoked, _execute)			\
 	[_IOC_NR(_number)] = {								\
 		.number = _number,							\
 		.size = sizeof(struct _struct) +					\
 			BUILD_BUG_ON_ZERO(sizeof(struct _struct) > sizeof(union gm_arg)),\
 		.min_size = offsetofend(struct _struct, _last),				\
 		.err_offset = _err,							\
+		.revoked = _revoked,							\
 		.execute = _execute,							\
 	}
 #define GM_OP_ERR(_number, _struct, _execute)						\
-	GM_OP(_number, _struct, err, offsetof(struct _struct, err), _execute)
+	GM_OP(_number, _struct, err, offsetof(struct _struct, err), false, _execute)
 
 static const struct gm_op gm_ops[] = {
-	GM_OP(GUESTMEM_INFO, guestmem_info, reserved, 0, gm_ioctl_info),
+	GM_OP(GUESTMEM_INFO, guestmem_info, reserved, 0, true, gm_ioctl_info),
 	GM_OP_ERR(GUESTMEM_REGION_ADD, guestmem_region_add, gm_ioctl_region_add),
 	GM_OP_ERR(GUESTMEM_REGION_REMOVE, guestmem_region_remove, gm_ioctl_region_remove),
 	GM_OP_ERR(GUESTMEM_REGION_LIST, guestmem_region_list, gm_ioctl_region_list),
 	GM_OP_ERR(GUESTMEM_TRANSLATE, guestmem_translate, gm_ioctl_translate),
 	GM_OP_ERR(GUESTMEM_LOCK, guestmem_lock, gm_ioctl_lock),
-	GM_OP(GUESTMEM_UNLOCK, guestmem_unlock, reserved, 0, gm_ioctl_unlock),
+	GM_OP(GUESTMEM_UNLOCK, guestmem_unlock, reserved, 0, true, gm_ioctl_unlock),
 	GM_OP_ERR(GUESTMEM_FILL, guestmem_fill, gm_ioctl_fill),
 	GM_OP_ERR(GUESTMEM_COPY, guestmem_copy, gm_ioctl_copy),
 	GM_OP_ERR(GUESTMEM_ATOMIC, guestmem_atomic, gm_ioctl_atomic),
-	GM_OP(GUESTMEM_EVENTFD, guestmem_eventfd, events, 0, gm_ioctl_eventfd),
+	GM_OP(GUESTMEM_EVENTFD, guestmem_eventfd, events, 0, false, gm_ioctl_eventfd),
+	GM_OP_ERR(GUESTMEM_VIEW_CREATE, guestmem_view_create, gm_ioctl_view_create),
+	GM_OP_ERR(GUESTMEM_VIEW_LIST, guestmem_view_list, gm_ioctl_view_list),
+	GM_OP_ERR(GUESTMEM_VIEW_LIMIT, guestmem_view_limit, gm_ioctl_view_limit),
 };
 
 static long gm_ioctl(struct file *filp, unsigned int number, unsigned long user)
@@ -207,6 +297,7 @@ static long gm_ioctl(struct file *filp, unsigned int number, unsigned long user)
 		.user = (void __user *)user,
 		.arg = &arg,
 	};
+	struct guestmem_error *err = NULL;
 	const struct gm_op *op;
 	int rc;
 
@@ -225,9 +316,13 @@ static long gm_ioctl(struct file *filp, unsigned int number, unsigned long user)
 	rc = copy_struct_from_user(&arg, op->size, cmd.user, cmd.user_size);
 	if (rc)
 		return rc;
-	if (op->err_offset)
-		memset((void *)&arg + op->err_offset, 0, sizeof(struct guestmem_error));
-	rc = op->execute(&cmd);
+	if (op->err_offset) {
+		err = (void *)&arg + op->err_offset;
+		memset(err, 0, sizeof(*err));
+	}
+	rc = op->revoked ? 0 : gm_check_view(cmd.file->view, 0, err);
+	if (!rc)
+		rc = op->execute(&cmd);
 	if (rc)
 		gm_cmd_respond(&cmd);
 	return rc;
@@ -266,18 +361,18 @@ static int __init gm_init(void)
 		pr_err("this kernel forbids to map anonymous memory twice: boot with page_table_check=off\n");
 		return -EOPNOTSUPP;
 	}
-	rc = gm_guests_init();
+	rc = gm_views_init();
 	if (rc)
 		return rc;
 	gm_debugfs_init();
 	rc = misc_register(&gm_misc);
 	if (rc)
-		goto err_guests_exit;
+		goto err_views_exit;
 	return 0;
 
-err_guests_exit:
+err_views_exit:
 	gm_debugfs_exit();
-	gm_guests_exit();
+	gm_views_exit();
 	return rc;
 }
 
@@ -285,7 +380,7 @@ static void __exit gm_exit(void)
 {
 	misc_deregister(&gm_misc);
 	gm_debugfs_exit();
-	gm_guests_exit();
+	gm_views_exit();
 }
 
 module_init(gm_init);

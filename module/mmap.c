@@ -2,13 +2,13 @@
 /*
  * Mappings of guest memory that can be taken back.
  *
- * The offset of a mapping is the GPA, so one mapping may span regions and holes,
- * and what is under it may change. Each fault looks the region up anew and inserts
- * PTEs under regions_rwsem held for reading; a region is removed, and the PTEs of
- * its addresses zapped, under it held for writing. So:
- *  - a PTE exists only for a page of the region that is live there;
+ * The offset of a mapping is the address in the view, so one mapping may span regions
+ * and holes, and what is under it may change. Each fault looks the region up anew and
+ * inserts PTEs in a walk, under regions_rwsem held for reading; a region is removed, or
+ * a view loses rights, and the PTEs are zapped, under it held for writing. So:
+ *  - a PTE exists only for a page of the region that is live there, in a view that may;
  *  - when a removal has returned, every access faults, and finds a hole: SIGBUS;
- *  - a PTE is writable only if the region and the VMA are.
+ *  - a PTE is writable only if the region, the view and the VMA are.
  *
  * Page tables are filled by apply_to_page_range(), which must not meet a huge entry,
  * and huge entries inserted only where there is no page table: see gm_fill_huge().
@@ -28,11 +28,21 @@
 /* 4 KiB entries inserted around a fault: as far as the kernel itself faults around. */
 #define GM_AROUND_LEN	(64UL << 10)
 
-static struct gm_guest *gm_vma_guest(struct vm_area_struct *vma)
+static struct gm_view *gm_vma_view(struct vm_area_struct *vma)
 {
 	struct gm_file *file = vma->vm_file->private_data;
 
-	return file->guest;
+	return file->view;
+}
+
+static u32 gm_map_needs(bool write)
+{
+	return GUESTMEM_RIGHT_MAP | GUESTMEM_RIGHT_READ | (write ? GUESTMEM_RIGHT_WRITE : 0);
+}
+
+static bool gm_may_write(struct gm_view *view, struct gm_region *region)
+{
+	return view->rights & GUESTMEM_RIGHT_WRITE && !(region->flags & GUESTMEM_REGION_READONLY);
 }
 
 /*
@@ -40,9 +50,9 @@ static struct gm_guest *gm_vma_guest(struct vm_area_struct *vma)
  */
 static pgprot_t gm_prot(struct vm_area_struct *vma, struct gm_region *region)
 {
-	if (region->flags & GUESTMEM_REGION_READONLY)
-		return vm_get_page_prot(vma->vm_flags & ~VM_WRITE);
-	return vm_get_page_prot(vma->vm_flags);
+	if (gm_may_write(gm_vma_view(vma), region))
+		return vm_get_page_prot(vma->vm_flags);
+	return vm_get_page_prot(vma->vm_flags & ~VM_WRITE);
 }
 
 struct gm_fill {
@@ -67,21 +77,19 @@ static int gm_fill_pte(pte_t *pte, unsigned long address, void *data)
  * One walk and one hold of the page table lock for all of them:
  * vmf_insert_pfn_prot() would do both for each page, and look up the memory type.
  */
-static vm_fault_t gm_fill_around(struct vm_fault *vmf, const struct gm_run *run,
-				 struct gm_region *region)
+static vm_fault_t gm_fill_around(struct vm_fault *vmf, const struct gm_cursor *cur)
 {
 	struct vm_area_struct *vma = vmf->vma;
-	u64 in_run = ((u64)vmf->pgoff << PAGE_SHIFT) - region->node.start -
-		     ((u64)run->index << PAGE_SHIFT);
+	u64 gpa = (u64)vmf->pgoff << PAGE_SHIFT;
 	unsigned long in_window = vmf->address & (GM_AROUND_LEN - 1);
 	unsigned long before, after;
-	struct gm_fill fill = { .vma = vma, .prot = gm_prot(vma, region) };
+	struct gm_fill fill = { .vma = vma, .prot = gm_prot(vma, cur->region) };
 
 	/* All are distances from the faulting page, so that nothing can wrap. */
-	before = min3(in_window, vmf->address - vma->vm_start, (unsigned long)in_run);
+	before = min3(in_window, vmf->address - vma->vm_start, (unsigned long)(gpa - cur->start));
 	after = min3(GM_AROUND_LEN - in_window, vma->vm_end - vmf->address,
-		     (unsigned long)(((u64)run->npages << PAGE_SHIFT) - in_run));
-	fill.pfn = run->pfn + ((in_run - before) >> PAGE_SHIFT);
+		     (unsigned long)(cur->last - gpa) + 1);
+	fill.pfn = cur->pfn - (before >> PAGE_SHIFT);
 	if (apply_to_page_range(vma->vm_mm, vmf->address - before, before + after, gm_fill_pte,
 				&fill) == -ENOMEM)
 		return VM_FAULT_OOM;
@@ -114,15 +122,14 @@ static bool gm_any_poisoned(u64 pfn, unsigned long npages)
  * called: a VMA may refuse huge entries, but the system's policy for transparent
  * huge pages, which is about making them, is not asked.
  */
-static vm_fault_t gm_fill_huge(struct vm_fault *vmf, struct gm_guest *guest)
+static vm_fault_t gm_fill_huge(struct vm_fault *vmf, struct gm_cursor *cur)
 {
 	struct vm_area_struct *vma = vmf->vma;
-	struct gm_cursor cur = { .guest = guest };
 	unsigned long address = vmf->address & PMD_MASK;
 	pmd_t pmd = READ_ONCE(*vmf->pmd);
 	bool write = vma->vm_flags & VM_WRITE;
 	struct gm_region *region;
-	u64 gpa, pfn, last;
+	u64 gpa;
 
 	if (pmd_leaf(pmd) && !(vmf->flags & FAULT_FLAG_WRITE))
 		return VM_FAULT_NOPAGE;
@@ -132,87 +139,93 @@ static vm_fault_t gm_fill_huge(struct vm_fault *vmf, struct gm_guest *guest)
 	    vma->vm_end - address < PMD_SIZE)
 		return VM_FAULT_FALLBACK;
 	gpa = ((u64)vmf->pgoff << PAGE_SHIFT) - (vmf->address - address);
-	region = gm_cursor_seek(&cur, gpa, &pfn, &last);
-	if (!region || last - gpa < PMD_SIZE - 1 || !IS_ALIGNED(pfn, PTRS_PER_PMD) ||
-	    gm_any_poisoned(pfn, PTRS_PER_PMD))
+	region = gm_cursor_seek(cur, gpa);
+	if (!region || cur->last - gpa < PMD_SIZE - 1 || !IS_ALIGNED(cur->pfn, PTRS_PER_PMD) ||
+	    gm_any_poisoned(cur->pfn, PTRS_PER_PMD))
 		return VM_FAULT_FALLBACK;
-	if (region->flags & GUESTMEM_REGION_READONLY) {
+	if (!gm_may_write(cur->view, region)) {
 		if (vmf->flags & FAULT_FLAG_WRITE)
 			return VM_FAULT_SIGBUS;
 		write = false;
 	}
-	return gm_insert_pmd(vmf, pfn, write);
+	return gm_insert_pmd(vmf, cur->pfn, write);
 }
 
 /* May run under the per-VMA lock only: mmap_lock is not to be relied on. */
 static vm_fault_t gm_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
-	struct gm_guest *guest = gm_vma_guest(vmf->vma);
+	struct gm_view *view = gm_vma_view(vmf->vma);
+	struct gm_cursor cur;
 	vm_fault_t rc;
 
 	if (order != PMD_ORDER)
 		return VM_FAULT_FALLBACK;
-	down_read(&guest->regions_rwsem);
-	rc = gm_fill_huge(vmf, guest);
-	up_read(&guest->regions_rwsem);
+	if (gm_walk_begin(&cur, view, gm_map_needs(vmf->flags & FAULT_FLAG_WRITE), NULL))
+		return VM_FAULT_SIGBUS;
+	rc = gm_fill_huge(vmf, &cur);
+	gm_walk_end(&cur);
 	if (rc != VM_FAULT_FALLBACK)
-		trace_guestmem_fault(guest->id, (u64)vmf->pgoff << PAGE_SHIFT, order,
-				     vmf->flags & FAULT_FLAG_WRITE, (__force u32)rc);
+		trace_guestmem_fault(view->guest->id, view->id, (u64)vmf->pgoff << PAGE_SHIFT,
+				     order, vmf->flags & FAULT_FLAG_WRITE, (__force u32)rc);
 	return rc;
 }
 #else
-static vm_fault_t gm_fill_huge(struct vm_fault *vmf, struct gm_guest *guest)
+static vm_fault_t gm_fill_huge(struct vm_fault *vmf, struct gm_cursor *cur)
 {
 	return VM_FAULT_FALLBACK;
 }
 #endif
 
+static vm_fault_t gm_fault_in_view(struct vm_fault *vmf, struct gm_cursor *cur)
+{
+	u64 gpa = (u64)vmf->pgoff << PAGE_SHIFT;
+	struct gm_cursor huge = *cur;
+	struct gm_region *region;
+	vm_fault_t rc;
+
+	region = gm_cursor_seek(cur, gpa);
+	if (!region)
+		return VM_FAULT_SIGBUS;
+	if (vmf->flags & FAULT_FLAG_WRITE && !gm_may_write(cur->view, region))
+		return VM_FAULT_SIGBUS;
+	if (is_page_hwpoison(pfn_to_page(cur->pfn)))
+		return VM_FAULT_HWPOISON;
+	/* Another thread was faster; a write that it does not allow comes again. */
+	if (pmd_leaf(READ_ONCE(*vmf->pmd)))
+		return VM_FAULT_NOPAGE;
+	rc = gm_fill_huge(vmf, &huge);
+	return rc == VM_FAULT_FALLBACK ? gm_fill_around(vmf, cur) : rc;
+}
+
 static vm_fault_t gm_fault(struct vm_fault *vmf)
 {
-	struct gm_guest *guest = gm_vma_guest(vmf->vma);
-	struct gm_cursor cur = { .guest = guest };
-	u64 gpa = (u64)vmf->pgoff << PAGE_SHIFT;
+	struct gm_view *view = gm_vma_view(vmf->vma);
 	vm_fault_t rc = VM_FAULT_SIGBUS;
-	struct gm_region *region;
-	u64 pfn, last;
+	struct gm_cursor cur;
 
-	down_read(&guest->regions_rwsem);
-	region = gm_cursor_seek(&cur, gpa, &pfn, &last);
-	if (!region)
-		goto out_unlock;
-	if (vmf->flags & FAULT_FLAG_WRITE && region->flags & GUESTMEM_REGION_READONLY)
-		goto out_unlock;
-	if (is_page_hwpoison(pfn_to_page(pfn))) {
-		rc = VM_FAULT_HWPOISON;
-		goto out_unlock;
+	if (!gm_walk_begin(&cur, view, gm_map_needs(vmf->flags & FAULT_FLAG_WRITE), NULL)) {
+		rc = gm_fault_in_view(vmf, &cur);
+		gm_walk_end(&cur);
 	}
-	/* Another thread was faster; a write that it does not allow comes again. */
-	if (pmd_leaf(READ_ONCE(*vmf->pmd))) {
-		rc = VM_FAULT_NOPAGE;
-		goto out_unlock;
-	}
-	rc = gm_fill_huge(vmf, guest);
-	if (rc == VM_FAULT_FALLBACK)
-		rc = gm_fill_around(vmf, &region->runs.run[cur.run], region);
-out_unlock:
-	up_read(&guest->regions_rwsem);
-	trace_guestmem_fault(guest->id, gpa, 0, vmf->flags & FAULT_FLAG_WRITE, (__force u32)rc);
+	trace_guestmem_fault(view->guest->id, view->id, (u64)vmf->pgoff << PAGE_SHIFT, 0,
+			     vmf->flags & FAULT_FLAG_WRITE, (__force u32)rc);
 	return rc;
 }
 
 static vm_fault_t gm_pfn_mkwrite(struct vm_fault *vmf)
 {
-	struct gm_guest *guest = gm_vma_guest(vmf->vma);
 	vm_fault_t rc = VM_FAULT_SIGBUS;
 	struct gm_region *region;
+	struct gm_cursor cur;
 
-	down_read(&guest->regions_rwsem);
-	region = gm_guest_region(guest, (u64)vmf->pgoff << PAGE_SHIFT);
-	if (region && !(region->flags & GUESTMEM_REGION_READONLY)) {
+	if (gm_walk_begin(&cur, gm_vma_view(vmf->vma), gm_map_needs(vmf->flags & FAULT_FLAG_WRITE), NULL))
+		return rc;
+	region = gm_cursor_seek(&cur, (u64)vmf->pgoff << PAGE_SHIFT);
+	if (region && gm_may_write(cur.view, region)) {
 		zap_vma_ptes(vmf->vma, vmf->address, PAGE_SIZE);
 		rc = VM_FAULT_NOPAGE;
 	}
-	up_read(&guest->regions_rwsem);
+	gm_walk_end(&cur);
 	return rc;
 }
 
@@ -232,7 +245,7 @@ static int gm_access(struct vm_area_struct *vma, unsigned long address, void *bu
 		return -EACCES;
 	/* What is asked for may go on behind the mapping. */
 	len = min_t(unsigned long, len, vma->vm_end - address);
-	rc = gm_copy_kernel(gm_vma_guest(vma), gpa, buf, len, write, &done);
+	rc = gm_copy_kernel(gm_vma_view(vma), gm_map_needs(write), gpa, buf, len, write, &done);
 	return done ?: rc;
 }
 
@@ -249,16 +262,22 @@ int gm_mmap(struct file *filp, struct vm_area_struct *vma)
 {
 	struct gm_file *file = filp->private_data;
 	u64 table = GUESTMEM_MMAP_TABLE >> PAGE_SHIFT;
+	int rc;
 
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
+	rc = gm_check_view(file->view, 0, NULL);
+	if (rc)
+		return rc;
 	if (vma->vm_pgoff >= table)
-		return gm_table_mmap(file->guest, vma);
+		return gm_table_mmap(file->view, vma);
 	if (vma_pages(vma) > table - vma->vm_pgoff)
 		return -EINVAL;
-	if (gm_check_right(file->rights, GUESTMEM_RIGHT_MAP | GUESTMEM_RIGHT_READ, NULL))
-		return -EACCES;
-	if (!(file->rights & GUESTMEM_RIGHT_WRITE)) {
+	rc = gm_check_view(file->view, GUESTMEM_RIGHT_MAP | GUESTMEM_RIGHT_READ, NULL);
+	if (rc)
+		return rc;
+	/* What it loses later, the faults will miss. */
+	if (gm_check_view(file->view, GUESTMEM_RIGHT_WRITE, NULL)) {
 		if (vma->vm_flags & VM_WRITE)
 			return -EACCES;
 		vm_flags_mod(vma, 0, VM_MAYWRITE);
@@ -274,19 +293,19 @@ int gm_mmap(struct file *filp, struct vm_area_struct *vma)
 }
 
 /**
- * gm_zap - take a range out of all mappings
- * @guest: the guest
+ * gm_zap - take a range out of all mappings of a view
+ * @view: the view
  * @start: first address
  * @last: last address
  *
  * Context: regions_rwsem held for writing, so that no fault puts it back.
  */
-void gm_zap(struct gm_guest *guest, u64 start, u64 last)
+void gm_zap(struct gm_view *view, u64 start, u64 last)
 {
-	lockdep_assert_held_write(&guest->regions_rwsem);
+	lockdep_assert_held_write(&view->guest->regions_rwsem);
 	if (start >= GUESTMEM_MMAP_TABLE)
 		return;
 	last = min(last, GUESTMEM_MMAP_TABLE - 1);
-	unmap_mapping_pages(guest->inode->i_mapping, start >> PAGE_SHIFT,
+	unmap_mapping_pages(view->inode->i_mapping, start >> PAGE_SHIFT,
 			    (last >> PAGE_SHIFT) - (start >> PAGE_SHIFT) + 1, true);
 }

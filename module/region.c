@@ -100,7 +100,7 @@ static int gm_check_region_add(const struct guestmem_region_add *arg, u64 *last,
 
 int gm_ioctl_region_add(struct gm_cmd *cmd)
 {
-	struct gm_guest *guest = cmd->file->guest;
+	struct gm_guest *guest = cmd->file->view->guest;
 	struct guestmem_region_add *arg = cmd->arg;
 	struct gm_region *region;
 	u64 last;
@@ -109,7 +109,7 @@ int gm_ioctl_region_add(struct gm_cmd *cmd)
 	rc = gm_check_region_add(arg, &last, &arg->err);
 	if (rc)
 		return rc;
-	rc = gm_check_right(cmd->file->rights, GUESTMEM_RIGHT_MANAGE, &arg->err);
+	rc = gm_check_view(cmd->file->view, GUESTMEM_RIGHT_MANAGE, &arg->err);
 	if (rc)
 		return rc;
 	region = gm_region_alloc(guest, arg, last);
@@ -131,6 +131,13 @@ int gm_ioctl_region_add(struct gm_cmd *cmd)
 		goto err_unreserve;
 
 	down_write(&guest->regions_rwsem);
+	/* It may have lost the right meanwhile: then that came first. */
+	rc = gm_check_view(cmd->file->view, GUESTMEM_RIGHT_MANAGE, &arg->err);
+	if (rc) {
+		up_write(&guest->regions_rwsem);
+		arg->id = 0;
+		goto err_unreserve;
+	}
 	/* Marked writes, as some look without the lock. */
 	WRITE_ONCE(region->state, GM_REGION_LIVE);
 	WRITE_ONCE(guest->nlive, guest->nlive + 1);
@@ -138,11 +145,11 @@ int gm_ioctl_region_add(struct gm_cmd *cmd)
 	mutex_lock(&guest->locks_mutex);
 	list_add_tail(&region->pinned_node, &guest->pinned_regions);
 	mutex_unlock(&guest->locks_mutex);
-	gm_guest_changed(guest);
+	gm_guest_changed(region);
 	up_write(&guest->regions_rwsem);
 
 	gm_stale_start(guest);
-	gm_event(guest, GUESTMEM_EVENT_ADDED);
+	gm_event_region(region, GUESTMEM_EVENT_ADDED);
 	return 0;
 
 err_unreserve:
@@ -170,13 +177,19 @@ static struct gm_region *gm_region_by_id(struct gm_guest *guest, u32 id)
 }
 
 /* The caller has the tree's reference when it returns 0. */
-static int gm_region_take_out(struct gm_guest *guest, struct guestmem_region_remove *arg,
+static int gm_region_take_out(struct gm_view *by, struct guestmem_region_remove *arg,
 			      struct gm_region **out)
 {
+	struct gm_guest *guest = by->guest;
 	struct gm_region *region;
-	int rc = 0;
+	struct gm_view *view;
+	u64 start, last;
+	int rc;
 
 	down_write(&guest->regions_rwsem);
+	rc = gm_check_view(by, GUESTMEM_RIGHT_MANAGE, &arg->err);
+	if (rc)
+		goto out_unlock;
 	region = gm_region_by_id(guest, arg->id);
 	if (!region) {
 		rc = -ENOENT;
@@ -194,12 +207,14 @@ static int gm_region_take_out(struct gm_guest *guest, struct guestmem_region_rem
 		goto out_unlock;
 	}
 	gm_guest_unreserve(guest, region);
-	gm_guest_changed(guest);
+	gm_guest_changed(region);
 	/*
 	 * Before the lock is dropped: a region that is added here next would else
 	 * find the PTEs of this one.
 	 */
-	gm_zap(guest, region->node.start, region->node.last);
+	list_for_each_entry(view, &guest->views, node)
+		if (gm_view_part(view, region->node.start, region->node.last, &start, &last))
+			gm_zap(view, start, last);
 	*out = region;
 out_unlock:
 	up_write(&guest->regions_rwsem);
@@ -208,11 +223,11 @@ out_unlock:
 
 int gm_ioctl_region_remove(struct gm_cmd *cmd)
 {
-	struct gm_guest *guest = cmd->file->guest;
+	struct gm_guest *guest = cmd->file->view->guest;
 	struct guestmem_region_remove *arg = cmd->arg;
 	bool force = arg->flags & GUESTMEM_REMOVE_FORCE;
 	struct gm_region *region;
-	long timeout, left;
+	long left;
 	int rc;
 
 	arg->nlocks = 0;
@@ -220,19 +235,15 @@ int gm_ioctl_region_remove(struct gm_cmd *cmd)
 		return -EOPNOTSUPP;
 	if (arg->timeout_ms && !force)
 		return -EOPNOTSUPP;
-	rc = gm_check_right(cmd->file->rights, GUESTMEM_RIGHT_MANAGE, &arg->err);
-	if (rc)
-		return rc;
-	rc = gm_region_take_out(guest, arg, &region);
+	rc = gm_region_take_out(cmd->file->view, arg, &region);
 	if (rc)
 		return rc;
 
-	gm_event(guest, force ? GUESTMEM_EVENT_REVOKED : GUESTMEM_EVENT_REMOVED);
-	gm_revoke_clients(region);
+	gm_event_region(region, force ? GUESTMEM_EVENT_REVOKED : GUESTMEM_EVENT_REMOVED);
+	gm_revoke_region_clients(region);
 
-	timeout = arg->timeout_ms == GUESTMEM_REMOVE_WAIT_FOREVER ?
-		  MAX_SCHEDULE_TIMEOUT : msecs_to_jiffies(arg->timeout_ms);
-	left = wait_event_killable_timeout(guest->drain, !READ_ONCE(region->nlocks), timeout);
+	left = wait_event_killable_timeout(guest->drain, !READ_ONCE(region->nlocks),
+					   gm_timeout(arg->timeout_ms));
 	arg->nlocks = READ_ONCE(region->nlocks);
 	if (arg->nlocks)
 		rc = gm_fail(&arg->err, left < 0 ? -EINTR : -ETIMEDOUT, GUESTMEM_REASON_LOCKED,
@@ -253,27 +264,33 @@ static bool gm_may_see_offset(struct gm_region *region)
 	       capable(CAP_SYS_PTRACE);
 }
 
-static void gm_region_describe(struct gm_region *region, struct guestmem_region *to)
+static void gm_region_describe(struct gm_region *region, struct gm_view *view, u64 start, u64 last,
+			       struct guestmem_region *to)
 {
 	*to = (struct guestmem_region) {
-		.gpa = region->node.start,
-		.len = region->node.last - region->node.start + 1,
-		.offset = gm_may_see_offset(region) ? region->offset : 0,
+		.gpa = start,
+		.len = last - start + 1,
 		.id = region->id,
-		.flags = region->flags,
+		.flags = gm_view_flags(view, region),
 		.backing = region->backing,
-		.nlocks = READ_ONCE(region->nlocks),
-		.nruns = region->runs.nruns,
-		.pid = pid_vnr(region->pid),
 	};
+	/* Of all of the region: nobody's business who sees a part. */
+	if (view->parent)
+		return;
+	to->offset = gm_may_see_offset(region) ? region->offset : 0;
+	to->nlocks = READ_ONCE(region->nlocks);
+	to->nruns = region->runs.nruns;
+	to->pid = pid_vnr(region->pid);
 }
 
 /* All live regions in an array of the kernel's; user memory must not be touched under the lock. */
-static struct guestmem_region *gm_regions_snapshot(struct gm_guest *guest, u32 *count)
+static struct guestmem_region *gm_regions_snapshot(struct gm_view *view, u32 *count)
 {
+	struct gm_guest *guest = view->guest;
 	struct guestmem_region *array = NULL;
 	struct gm_region *region;
 	u32 capacity, n;
+	u64 start, last;
 
 	for (;;) {
 		capacity = READ_ONCE(guest->nlive);
@@ -282,11 +299,11 @@ static struct guestmem_region *gm_regions_snapshot(struct gm_guest *guest, u32 *
 			return ERR_PTR(-ENOMEM);
 		n = 0;
 		down_read(&guest->regions_rwsem);
-		for (region = gm_guest_next_region(guest, 0); region;
-		     region = region->node.last == U64_MAX ? NULL :
-			      gm_guest_next_region(guest, region->node.last + 1)) {
+		for (region = gm_view_next(view, 0, &start, &last); region;
+		     region = last == U64_MAX ? NULL :
+			      gm_view_next(view, last + 1, &start, &last)) {
 			if (n < capacity)
-				gm_region_describe(region, &array[n]);
+				gm_region_describe(region, view, start, last, &array[n]);
 			n++;
 		}
 		up_read(&guest->regions_rwsem);
@@ -301,35 +318,22 @@ static struct guestmem_region *gm_regions_snapshot(struct gm_guest *guest, u32 *
 int gm_ioctl_region_list(struct gm_cmd *cmd)
 {
 	struct guestmem_region_list *arg = cmd->arg;
-	u32 capacity = arg->nentries, n, i;
+	struct gm_view *view = cmd->file->view;
+	u32 capacity = arg->nentries, n;
 	struct guestmem_region *array;
-	void __user *to;
 	int rc;
 
 	if (arg->flags)
 		return -EOPNOTSUPP;
 	if (arg->entry_size < sizeof(*array) || arg->entry_size > PAGE_SIZE)
 		return -EINVAL;
-	gm_stale_settle(cmd->file->guest);
-	array = gm_regions_snapshot(cmd->file->guest, &n);
+	gm_stale_settle(view->guest);
+	array = gm_regions_snapshot(view, &n);
 	if (IS_ERR(array))
 		return PTR_ERR(array);
-
 	arg->nentries = n;
-	if (n > capacity) {
-		rc = gm_fail(&arg->err, -EMSGSIZE, GUESTMEM_REASON_OUTPUT, 0, n, capacity);
-		goto out_free;
-	}
-	rc = -EFAULT;
-	to = u64_to_user_ptr(arg->entries);
-	for (i = 0; i < n; i++, to += arg->entry_size) {
-		if (copy_to_user(to, &array[i], sizeof(*array)))
-			goto out_free;
-		if (clear_user(to + sizeof(*array), arg->entry_size - sizeof(*array)))
-			goto out_free;
-	}
-	rc = gm_cmd_respond(cmd);
-out_free:
+	rc = gm_cmd_list(arg->entries, arg->entry_size, capacity, array, sizeof(*array), n,
+			 &arg->err);
 	kvfree(array);
-	return rc;
+	return rc ?: gm_cmd_respond(cmd);
 }

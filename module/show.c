@@ -13,14 +13,18 @@ static struct dentry *gm_dir;
 void gm_show_fdinfo(struct seq_file *seq, struct file *filp)
 {
 	struct gm_file *file = filp->private_data;
-	struct gm_guest *guest = file->guest;
+	struct gm_view *view = file->view;
+	struct gm_guest *guest = view->guest;
+	u64 pinned;
+	u32 n;
 
 	down_read(&guest->regions_rwsem);
-	seq_printf(seq, "guest:\t%llu\nrights:\t%#x\nregions:\t%u\ngeneration:\t%llu\n",
-		   guest->id, file->rights, guest->nlive, guest->generation);
+	pinned = gm_view_measure(view, &n);
+	seq_printf(seq, "guest:\t%llu\nview:\t%llu\nrange:\t%#llx-%#llx\nrights:\t%#x\n",
+		   guest->id, view->id, view->start, view->last, view->rights);
+	seq_printf(seq, "regions:\t%u\ngeneration:\t%llu\n", n, view->generation);
 	up_read(&guest->regions_rwsem);
-	seq_printf(seq, "pinned_kb:\t%lu\nlocks:\t%d\neventfds:\t%u\n",
-		   atomic_long_read(&guest->npinned) << (PAGE_SHIFT - 10),
+	seq_printf(seq, "pinned_kb:\t%llu\nlocks:\t%d\neventfds:\t%u\n", pinned >> 10,
 		   atomic_read(&file->nlocks), READ_ONCE(file->neventfds));
 }
 
@@ -31,14 +35,23 @@ static const char *gm_backing_name(u32 backing)
 
 static void gm_show_lock(struct seq_file *seq, const struct guestmem_dma_lock *lock)
 {
-	seq_printf(seq, "    lock %#llx-%#llx direction %u%s%s maps %d\n", lock->gpa, lock->last,
-		   lock->direction, lock->client ? " driver" : "",
+	seq_printf(seq, "    lock %#llx-%#llx view %llu direction %u%s%s maps %d\n", lock->gpa,
+		   lock->last, lock->view->id, lock->direction, lock->client ? " driver" : "",
 		   lock->revoked ? " revoked" : "", atomic_read(&lock->nmaps));
+}
+
+static void gm_show_view(struct seq_file *seq, struct gm_view *view)
+{
+	seq_printf(seq, "  view %llu of %llu %#llx-%#llx gpa %#llx rights %#x pid %d locks %u\n",
+		   view->id, view->parent ? view->parent->id : 0, view->start, view->last,
+		   view->start + view->shift, view->rights, pid_vnr(view->pid),
+		   gm_view_nlocks(view));
 }
 
 static void gm_show_guest(struct seq_file *seq, struct gm_guest *guest)
 {
 	struct gm_region *region;
+	struct gm_view *view;
 	struct gm_hold *hold;
 
 	down_read(&guest->regions_rwsem);
@@ -46,6 +59,8 @@ static void gm_show_guest(struct seq_file *seq, struct gm_guest *guest)
 		   guest->nlive, guest->generation,
 		   atomic_long_read(&guest->npinned) << (PAGE_SHIFT - 10));
 	mutex_lock(&guest->locks_mutex);
+	list_for_each_entry(view, &guest->views, node)
+		gm_show_view(seq, view);
 	list_for_each_entry(region, &guest->pinned_regions, pinned_node) {
 		seq_printf(seq, "  region %u %#lx-%#lx %s pid %d runs %u locks %u%s%s%s\n",
 			   region->id, region->node.start, region->node.last,

@@ -227,11 +227,11 @@ static void gm_flag_stale(struct gm_region *region)
 	news = region->state == GM_REGION_LIVE && !(region->flags & GUESTMEM_REGION_STALE);
 	if (news) {
 		region->flags |= GUESTMEM_REGION_STALE;
-		gm_guest_changed(guest);
+		gm_guest_changed(region);
 	}
 	up_write(&guest->regions_rwsem);
 	if (news)
-		gm_event(guest, GUESTMEM_EVENT_STALE);
+		gm_event_region(region, GUESTMEM_EVENT_STALE);
 }
 
 /* Returns with a reference; regions that are known to be stale need no look. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Tracepoints: /sys/kernel/tracing/events/guestmem. Guest-physical addresses only.
+ * Tracepoints: /sys/kernel/tracing/events/guestmem. Addresses are the view's.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM guestmem
@@ -63,10 +63,11 @@ TRACE_EVENT(guestmem_revoke,
 );
 
 TRACE_EVENT(guestmem_translate,
-	TP_PROTO(u64 guest, u64 gpa, u64 last, u32 nextents, int rc),
-	TP_ARGS(guest, gpa, last, nextents, rc),
+	TP_PROTO(u64 guest, u64 view, u64 gpa, u64 last, u32 nextents, int rc),
+	TP_ARGS(guest, view, gpa, last, nextents, rc),
 	TP_STRUCT__entry(
 		__field(u64, guest)
+		__field(u64, view)
 		__field(u64, gpa)
 		__field(u64, last)
 		__field(u32, nextents)
@@ -74,20 +75,22 @@ TRACE_EVENT(guestmem_translate,
 	),
 	TP_fast_assign(
 		__entry->guest = guest;
+		__entry->view = view;
 		__entry->gpa = gpa;
 		__entry->last = last;
 		__entry->nextents = nextents;
 		__entry->rc = rc;
 	),
-	TP_printk("guest=%llu gpa=%#llx-%#llx extents=%u rc=%d", __entry->guest, __entry->gpa,
+	TP_printk("guest=%llu view=%llu gpa=%#llx-%#llx extents=%u rc=%d", __entry->guest, __entry->view, __entry->gpa,
 		  __entry->last, __entry->nextents, __entry->rc)
 );
 
 DECLARE_EVENT_CLASS(guestmem_lock_class,
-	TP_PROTO(u64 guest, u64 gpa, u64 last, u32 nregions, u32 direction),
-	TP_ARGS(guest, gpa, last, nregions, direction),
+	TP_PROTO(u64 guest, u64 view, u64 gpa, u64 last, u32 nregions, u32 direction),
+	TP_ARGS(guest, view, gpa, last, nregions, direction),
 	TP_STRUCT__entry(
 		__field(u64, guest)
+		__field(u64, view)
 		__field(u64, gpa)
 		__field(u64, last)
 		__field(u32, nregions)
@@ -95,28 +98,30 @@ DECLARE_EVENT_CLASS(guestmem_lock_class,
 	),
 	TP_fast_assign(
 		__entry->guest = guest;
+		__entry->view = view;
 		__entry->gpa = gpa;
 		__entry->last = last;
 		__entry->nregions = nregions;
 		__entry->direction = direction;
 	),
-	TP_printk("guest=%llu gpa=%#llx-%#llx regions=%u direction=%u", __entry->guest,
-		  __entry->gpa, __entry->last, __entry->nregions, __entry->direction)
+	TP_printk("guest=%llu view=%llu gpa=%#llx-%#llx regions=%u direction=%u",
+		  __entry->guest, __entry->view, __entry->gpa, __entry->last, __entry->nregions, __entry->direction)
 );
 
 DEFINE_EVENT(guestmem_lock_class, guestmem_lock,
-	TP_PROTO(u64 guest, u64 gpa, u64 last, u32 nregions, u32 direction),
-	TP_ARGS(guest, gpa, last, nregions, direction));
+	TP_PROTO(u64 guest, u64 view, u64 gpa, u64 last, u32 nregions, u32 direction),
+	TP_ARGS(guest, view, gpa, last, nregions, direction));
 
 DEFINE_EVENT(guestmem_lock_class, guestmem_unlock,
-	TP_PROTO(u64 guest, u64 gpa, u64 last, u32 nregions, u32 direction),
-	TP_ARGS(guest, gpa, last, nregions, direction));
+	TP_PROTO(u64 guest, u64 view, u64 gpa, u64 last, u32 nregions, u32 direction),
+	TP_ARGS(guest, view, gpa, last, nregions, direction));
 
 TRACE_EVENT(guestmem_fault,
-	TP_PROTO(u64 guest, u64 gpa, u32 order, bool write, u32 result),
-	TP_ARGS(guest, gpa, order, write, result),
+	TP_PROTO(u64 guest, u64 view, u64 gpa, u32 order, bool write, u32 result),
+	TP_ARGS(guest, view, gpa, order, write, result),
 	TP_STRUCT__entry(
 		__field(u64, guest)
+		__field(u64, view)
 		__field(u64, gpa)
 		__field(u32, order)
 		__field(bool, write)
@@ -124,12 +129,14 @@ TRACE_EVENT(guestmem_fault,
 	),
 	TP_fast_assign(
 		__entry->guest = guest;
+		__entry->view = view;
 		__entry->gpa = gpa;
 		__entry->order = order;
 		__entry->write = write;
 		__entry->result = result;
 	),
-	TP_printk("guest=%llu gpa=%#llx order=%u write=%d result=%#x", __entry->guest,
+	TP_printk("guest=%llu view=%llu gpa=%#llx order=%u write=%d result=%#x",
+		  __entry->guest, __entry->view,
 		  __entry->gpa, __entry->order, __entry->write,
 		  __entry->result)
 );

@@ -28,9 +28,11 @@
 int gm_extents_init(struct gm_extents *to, struct gm_file *file, u64 user, u32 capacity,
 		    bool hpa, struct guestmem_error *err)
 {
-	if (hpa && !(file->rights & GUESTMEM_RIGHT_TRANSLATE_HPA))
+	u32 rights = READ_ONCE(file->view->rights);
+
+	if (hpa && !(rights & GUESTMEM_RIGHT_TRANSLATE_HPA))
 		return gm_fail(err, -EPERM, GUESTMEM_REASON_RIGHT, 0,
-			       GUESTMEM_RIGHT_TRANSLATE_HPA, file->rights);
+			       GUESTMEM_RIGHT_TRANSLATE_HPA, rights);
 	to->user = u64_to_user_ptr(user);
 	to->capacity = capacity;
 	to->count = 0;
@@ -52,48 +54,54 @@ static int gm_extents_flush(struct gm_extents *to)
 }
 
 /* Until the array is full or the range ends. Returns whether there is more of it. */
-static bool gm_extents_gather(struct gm_extents *to, struct gm_guest *guest, u64 *gpa, u64 last,
-			      int *rc, struct guestmem_error *err)
+static bool gm_extents_gather(struct gm_extents *to, struct gm_view *view, u32 need, u64 *gpa,
+			      u64 last, int *rc, struct guestmem_error *err)
 {
-	struct gm_cursor cur = { .guest = guest };
 	struct gm_region *region;
-	u64 pfn, extent_last;
+	struct gm_cursor cur;
+	u64 extent_last;
 	bool more = true;
 
-	down_read(&guest->regions_rwsem);
+	if (to->hpa)
+		need |= GUESTMEM_RIGHT_TRANSLATE_HPA;
+	*rc = gm_walk_begin(&cur, view, need, err);
+	if (*rc)
+		return false;
 	while (more && to->npending < GM_EXTENTS_PENDING) {
-		region = gm_cursor_seek(&cur, *gpa, &pfn, &extent_last);
+		region = gm_cursor_seek(&cur, *gpa);
 		if (!region) {
 			*rc = gm_fail(err, -ENXIO, GUESTMEM_REASON_HOLE, *gpa, 0, 0);
 			break;
 		}
-		extent_last = min(extent_last, last);
+		extent_last = min(cur.last, last);
 		to->pending[to->npending++] = (struct guestmem_extent) {
 			.gpa = *gpa,
 			.len = extent_last - *gpa + 1,
-			.hpa = to->hpa ? PFN_PHYS(pfn) + offset_in_page(*gpa) : 0,
+			.hpa = to->hpa ? PFN_PHYS(cur.pfn) + offset_in_page(*gpa) : 0,
 			.region_id = region->id,
-			.flags = region->flags,
+			.flags = gm_view_flags(view, region),
 		};
 		more = extent_last < last;
 		*gpa = extent_last + 1;
 	}
-	up_read(&guest->regions_rwsem);
+	gm_walk_end(&cur);
 	return more;
 }
 
 /**
  * gm_extents_range - add the extents of a range
  * @to: where to
- * @guest: the guest
+ * @view: by whose addresses
+ * @need: GUESTMEM_RIGHT_* that it takes
  * @gpa: first address
  * @last: last address
  * @err: why not
  *
  * Context: may fault; no lock held.
- * Return: 0; -ENXIO for a hole, with the extents before it added; -EFAULT; -EINTR.
+ * Return: 0; -ENXIO for a hole, with the extents before it added; -EFAULT; -EINTR; or as
+ * gm_check_view().
  */
-int gm_extents_range(struct gm_extents *to, struct gm_guest *guest, u64 gpa, u64 last,
+int gm_extents_range(struct gm_extents *to, struct gm_view *view, u32 need, u64 gpa, u64 last,
 		     struct guestmem_error *err)
 {
 	bool more = true;
@@ -108,7 +116,7 @@ int gm_extents_range(struct gm_extents *to, struct gm_guest *guest, u64 gpa, u64
 				return rc;
 			cond_resched();
 		}
-		more = gm_extents_gather(to, guest, &gpa, last, &rc, err);
+		more = gm_extents_gather(to, view, need, &gpa, last, &rc, err);
 	}
 	return rc;
 }
@@ -141,7 +149,7 @@ int gm_extents_finish(struct gm_extents *to, int rc, struct guestmem_error *err)
 int gm_ioctl_translate(struct gm_cmd *cmd)
 {
 	struct guestmem_translate *arg = cmd->arg;
-	struct gm_guest *guest = cmd->file->guest;
+	struct gm_view *view = cmd->file->view;
 	struct guestmem_range __user *ranges = u64_to_user_ptr(arg->ranges);
 	u32 capacity = arg->nextents, i;
 	struct guestmem_range range;
@@ -154,7 +162,7 @@ int gm_ioctl_translate(struct gm_cmd *cmd)
 		return -EOPNOTSUPP;
 	if (!arg->nranges)
 		return gm_fail(&arg->err, -EINVAL, GUESTMEM_REASON_EMPTY, 0, 1, 0);
-	rc = gm_check_right(cmd->file->rights, GUESTMEM_RIGHT_TRANSLATE, &arg->err);
+	rc = gm_check_view(view, GUESTMEM_RIGHT_TRANSLATE, &arg->err);
 	if (rc)
 		return rc;
 	rc = gm_extents_init(&to, cmd->file, arg->extents, capacity,
@@ -167,8 +175,9 @@ int gm_ioctl_translate(struct gm_cmd *cmd)
 		rc = gm_check_range(range.gpa, range.len, &last, &arg->err);
 		if (rc)
 			break;
-		rc = gm_extents_range(&to, guest, range.gpa, last, &arg->err);
-		trace_guestmem_translate(guest->id, range.gpa, last, to.count, rc);
+		rc = gm_extents_range(&to, view, GUESTMEM_RIGHT_TRANSLATE, range.gpa, last,
+				      &arg->err);
+		trace_guestmem_translate(view->guest->id, view->id, range.gpa, last, to.count, rc);
 	}
 	rc = gm_extents_finish(&to, rc, &arg->err);
 	arg->nextents = to.count;

@@ -27,6 +27,9 @@ struct env {
 	__u64 page;
 	struct guestmem_extent extents[NPAGES];
 	struct guestmem_region regions[NPAGES];
+	int view;		/* of the first page */
+	__u64 view_id;
+	struct guestmem_view views[NPAGES];
 };
 
 struct field {
@@ -239,12 +242,49 @@ static void undo_eventfd(struct env *env, const void *arg)
 	gm_eventfd(env->fd, &ev, .fd = env->efd, .events = 0);
 }
 
+static void make_view(struct env *env, void *arg)
+{
+	struct guestmem_view_create *a = arg;
+
+	(void)env;
+	a->address = GM_GPA;
+	a->len = PG;
+	a->rights = GUESTMEM_RIGHT_READ;
+}
+
+static void undo_view(struct env *env, const void *arg)
+{
+	const struct guestmem_view_create *a = arg;
+
+	(void)env;
+	close(a->fd);
+}
+
+static void make_views(struct env *env, void *arg)
+{
+	struct guestmem_view_list *a = arg;
+
+	a->entries = (uintptr_t)env->views;
+	a->entry_size = sizeof(*env->views);
+	a->nentries = ARRAY_SIZE(env->views);
+}
+
+/* Nothing that it has. */
+static void make_limit(struct env *env, void *arg)
+{
+	struct guestmem_view_limit *a = arg;
+
+	a->id = env->view_id;
+	a->rights = ~0U;
+}
+
 static const struct entry ioctls[] = {
 	{
-		.name = "INFO", .cmd = GUESTMEM_INFO, SIZES(guestmem_info),
+		.name = "INFO", .cmd = GUESTMEM_INFO, .size = sizeof(struct guestmem_info),
+		.min = offsetof(struct guestmem_info, view),
 		.flags = GUESTMEM_INFO_TAKE_EVENTS, .make = make_nothing, .undo = undo_nothing,
 		.pure = true,
-		/* All behind the flags is [out]; the last of it is always 0. */
+		/* All behind the flags is [out]; one field of it is always 0. */
 		.out = { { 8, sizeof(struct guestmem_info) - 8 } },
 	}, {
 		.name = "REGION_ADD", .cmd = GUESTMEM_REGION_ADD, SIZES(guestmem_region_add),
@@ -365,6 +405,37 @@ static const struct entry ioctls[] = {
 			{ FIELD(guestmem_eventfd, events), 1U << 31, EOPNOTSUPP },
 			{ FIELD(guestmem_eventfd, events), 0, ENOENT },
 		},
+	}, {
+		.name = "VIEW_CREATE", .cmd = GUESTMEM_VIEW_CREATE, SIZES(guestmem_view_create),
+		.flags = GUESTMEM_VIEW_KEEP, .make = make_view, .undo = undo_view,
+		.out = { FIELD(guestmem_view_create, fd), FIELD(guestmem_view_create, id),
+			 FIELD(guestmem_view_create, err) },
+		.bad = {
+			{ FIELD(guestmem_view_create, address), GM_GPA + 1, EINVAL },
+			{ FIELD(guestmem_view_create, len), 0, EINVAL },
+			{ FIELD(guestmem_view_create, len), 1, EINVAL },
+			{ FIELD(guestmem_view_create, len), (__u64)-4096, EOVERFLOW },
+			{ FIELD(guestmem_view_create, rights), 0, EINVAL },
+			{ FIELD(guestmem_view_create, rights), GUESTMEM_RIGHT_MANAGE, EACCES },
+			{ FIELD(guestmem_view_create, rights), 0xffffffff, EACCES },
+		},
+	}, {
+		.name = "VIEW_LIST", .cmd = GUESTMEM_VIEW_LIST, SIZES(guestmem_view_list),
+		.make = make_views, .undo = undo_nothing, .pure = true,
+		.out = { FIELD(guestmem_view_list, err) },
+		.array = ARRAY(guestmem_view_list, views, nentries),
+		.pointers = { FIELD(guestmem_view_list, entries) },
+		.bad = { { FIELD(guestmem_view_list, nentries), 0, EMSGSIZE } },
+	}, {
+		.name = "VIEW_LIMIT", .cmd = GUESTMEM_VIEW_LIMIT, SIZES(guestmem_view_limit),
+		.flags = GUESTMEM_VIEW_ALL, .make = make_limit, .undo = undo_nothing,
+		.pure = true,
+		.out = { FIELD(guestmem_view_limit, nlocks), FIELD(guestmem_view_limit, err) },
+		.reserved = { FIELD(guestmem_view_limit, reserved) },
+		.bad = {
+			{ FIELD(guestmem_view_limit, id), 0, ENOENT },
+			{ FIELD(guestmem_view_limit, id), 0xffffffff, ENOENT },
+		},
 	},
 };
 
@@ -402,7 +473,10 @@ FIXTURE_VARIANT_ADD(badinput, fill) { .index = 8 };
 FIXTURE_VARIANT_ADD(badinput, copy) { .index = 9 };
 FIXTURE_VARIANT_ADD(badinput, atomic) { .index = 10 };
 FIXTURE_VARIANT_ADD(badinput, eventfd) { .index = 11 };
-_Static_assert(ARRAY_SIZE(ioctls) == 12, "an ioctl without a variant");
+FIXTURE_VARIANT_ADD(badinput, view_create) { .index = 12 };
+FIXTURE_VARIANT_ADD(badinput, view_list) { .index = 13 };
+FIXTURE_VARIANT_ADD(badinput, view_limit) { .index = 14 };
+_Static_assert(ARRAY_SIZE(ioctls) == 15, "an ioctl without a variant");
 FIXTURE_SETUP(badinput)
 {
 	struct env *env = &self->env;
@@ -430,9 +504,12 @@ FIXTURE_SETUP(badinput)
 	ASSERT_EQ(0, gm_lock(env->fd, &lock, .direction = GUESTMEM_DMA_TO_DEVICE, .gpa = GM_GPA,
 			     .len = 1));
 	env->handle = lock.handle;
+	env->view = gm_view(env->fd, GM_GPA, PG, GUESTMEM_RIGHT_READ, 0, &env->view_id);
+	ASSERT_LE(0, env->view);
 }
 FIXTURE_TEARDOWN(badinput)
 {
+	close(self->env.view);
 	munmap(self->edge, PG);
 	close(self->env.efd);
 	gm_mem_free(&self->mem);
@@ -714,6 +791,7 @@ TEST_F(badinput, out)
 
 		memcpy(&info, self->arg.bytes, sizeof(info));
 		EXPECT_EQ(0, info.reserved);
+		EXPECT_EQ(1, info.nviews);
 		EXPECT_EQ(GUESTMEM_ABI_VERSION, info.abi_version);
 		EXPECT_EQ(PG, info.page_size);
 	}

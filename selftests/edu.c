@@ -62,7 +62,7 @@ static int revoke_and_wait(int fd, __u32 id)
 	struct guestmem_region_remove rm;
 
 	return gm_region_remove(fd, &rm, .id = id, .flags = GUESTMEM_REMOVE_FORCE,
-				.timeout_ms = GUESTMEM_REMOVE_WAIT_FOREVER);
+				.timeout_ms = GUESTMEM_WAIT_FOREVER);
 }
 
 /* From guest memory by the device to guest memory: 0, or -errno. */
@@ -380,6 +380,57 @@ TEST_F(edu, revoke_in_transfer)
 		ASSERT_EQ(0, gm_mem_add(self->guest.fd, &self->mem, GM_GPA, 0, FIRST_LEN, 0,
 					&self->first));
 	}
+	free(after);
+}
+
+/* The same, if it is the view that the driver was given that may not write any more. */
+TEST_F(edu, view_limited_in_transfer)
+{
+	const __u32 rights = GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE | GUESTMEM_RIGHT_LOCK;
+	struct guestmem_edu_map m = { 0 };
+	struct guestmem_view_limit limit;
+	struct guestmem_edu_xfer x;
+	struct mover mover;
+	unsigned char *after;
+	pthread_t thread;
+	int i, view;
+
+	after = malloc(MEM_LEN);
+	ASSERT_NE(0, (uintptr_t)after);
+	ASSERT_EQ(0, edu_xfer(self->edu, &x, .gpa = GM_GPA + 5 * PG, .len = 4095,
+			      .direction = GUESTMEM_DMA_TO_DEVICE));
+	for (i = 0; i < 8; i++) {
+		view = gm_view(self->guest.fd, GM_GPA, 4 * PG, rights, GUESTMEM_VIEW_KEEP, NULL);
+		ASSERT_LE(0, view);
+		mover = (struct mover){ .edu = open(EDU_DEV, O_RDWR | O_CLOEXEC) };
+		ASSERT_LE(0, mover.edu);
+		ASSERT_EQ(0, edu_attach(mover.edu, view));
+		EXPECT_EQ(-ENXIO, edu_map(mover.edu, &m, .gpa = GM_GPA, .len = 5 * PG,
+					  .direction = GUESTMEM_DMA_FROM_DEVICE));
+		if (i % 2) {
+			ASSERT_EQ(0, edu_map(mover.edu, &m, .gpa = GM_GPA, .len = 3 * PG,
+					     .direction = GUESTMEM_DMA_FROM_DEVICE));
+			mover.map = m.map;
+		}
+		ASSERT_EQ(0, pthread_create(&thread, NULL, mover_run, &mover));
+		usleep(i * PIECE_US / 2 + i * 37);
+		memcpy(self->mem.va, self->want, FIRST_LEN);
+		ASSERT_EQ(0, gm_view_limit(self->guest.fd, &limit, .id = gm_view_id(view),
+					   .rights = i & 2 ? GUESTMEM_RIGHT_READ : 0,
+					   .timeout_ms = GUESTMEM_WAIT_FOREVER));
+		memcpy(after, self->mem.va, MEM_LEN);
+		usleep(PIECE_US * 3 / 2);
+		EXPECT_EQ(0, memcmp(after, self->mem.va, MEM_LEN))
+			TH_LOG("the device wrote after the limit");
+		pthread_join(thread, NULL);
+		EXPECT_TRUE(mover.result == -ESTALE || mover.result == -EACCES)
+			TH_LOG("result %d", mover.result);
+		memcpy(self->mem.va, self->want, MEM_LEN);
+		close(mover.edu);
+		close(view);
+	}
+	/* Nobody else has lost anything. */
+	EXPECT_EQ(0, edu_move(self->edu, GM_GPA, GM_GPA + 5 * PG, 64, 0));
 	free(after);
 }
 

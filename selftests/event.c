@@ -5,7 +5,8 @@
 #include "guestmem_test.h"
 
 #define ALL_EVENTS (GUESTMEM_EVENT_ADDED | GUESTMEM_EVENT_REMOVED |		\
-		    GUESTMEM_EVENT_REVOKED | GUESTMEM_EVENT_STALE)
+		    GUESTMEM_EVENT_REVOKED | GUESTMEM_EVENT_STALE |		\
+		    GUESTMEM_EVENT_LIMITED)
 
 /* Takes what is counted; 0 if nothing is. */
 static __u64 take(int efd)

@@ -130,6 +130,8 @@ static bool disarm(const struct injector *injector)
  * @pipe: both ends
  * @edu: /dev/guestmem_edu, attached; opened by what needs it
  * @kapi: /dev/guestmem_kapi
+ * @view: a view; made by what needs it
+ * @view_id: its number
  * @handle: what an operation made, for what undoes it
  * @at: likewise, a mapping
  * @at_len: its length, 0 if there is none
@@ -141,7 +143,8 @@ struct scene {
 	__u32 id;
 	struct gm_mem spare[GM_HUGETLB + 1];
 	unsigned char *map;
-	int event, pipe[2], edu, kapi;
+	int event, pipe[2], edu, kapi, view;
+	__u64 view_id;
 	__u32 handle;
 	void *at;
 	size_t at_len;
@@ -327,6 +330,68 @@ static int run_eventfd_end(struct scene *s)
 	struct guestmem_eventfd event;
 
 	return gm_eventfd(s->guest.fd, &event, .fd = s->event);
+}
+
+static int run_view(struct scene *s)
+{
+	int fd = gm_view(s->guest.fd, SMALL_GPA, SMALL_LEN, GUESTMEM_RIGHT_READ |
+			 GUESTMEM_RIGHT_MAP | GUESTMEM_RIGHT_LOCK, 0, NULL);
+
+	s->handle = fd;
+	return fd < 0 ? fd : 0;
+}
+
+static int prepare_view(struct scene *s)
+{
+	s->view = gm_view(s->guest.fd, SMALL_GPA, SMALL_LEN, GUESTMEM_RIGHT_READ |
+			  GUESTMEM_RIGHT_MAP | GUESTMEM_RIGHT_LOCK, 0, &s->view_id);
+	return s->view < 0 ? s->view : 0;
+}
+
+/* With a DMA lock by it that a limit will have to wait for, and a mapping. */
+static int prepare_limit(struct scene *s)
+{
+	struct guestmem_lock lock;
+	int rc = prepare_view(s);
+
+	if (rc)
+		return rc;
+	s->at = gm_mmap(s->view, 0, PG, PROT_READ);
+	if (s->at == MAP_FAILED)
+		return -errno;
+	s->at_len = PG;
+	return gm_lock(s->view, &lock, .gpa = 0, .len = 1, .direction = GUESTMEM_DMA_TO_DEVICE);
+}
+
+static int run_limit(struct scene *s)
+{
+	struct guestmem_view_limit limit;
+	int rc = gm_view_limit(s->guest.fd, &limit, .id = s->view_id,
+			       .rights = GUESTMEM_RIGHT_READ);
+
+	/* What it says of the lock may be what could not be delivered. */
+	if (rc == -ETIMEDOUT)
+		return limit.nlocks == 1 ? 0 : -EFAULT;
+	return rc ? rc : -EPROTO;
+}
+
+/* Never raised: another one. */
+static int undo_limit(struct scene *s)
+{
+	if (gm_rights(s->view) != GUESTMEM_RIGHT_READ)
+		return 0;
+	munmap(s->at, PG);
+	close(s->view);
+	return prepare_limit(s);
+}
+
+static int run_views(struct scene *s)
+{
+	struct guestmem_view entries[4];
+	struct guestmem_view_list list;
+
+	return gm_view_list(s->guest.fd, &list, .entries = (uintptr_t)entries,
+			    .entry_size = sizeof(*entries), .nentries = ARRAY_SIZE(entries));
 }
 
 static int run_pread(struct scene *s)
@@ -768,6 +833,9 @@ struct op {
 	op(atomic, .run = run_atomic, .writes = true) \
 	op(eventfd, .run = run_eventfd, .undo = run_eventfd_end) \
 	op(eventfd_end, .prepare = run_eventfd, .run = run_eventfd_end, .undo = run_eventfd) \
+	op(view, .run = run_view, .undo = undo_close) \
+	op(views, .prepare = prepare_view, .run = run_views) \
+	op(limit, .prepare = prepare_limit, .run = run_limit, .undo = undo_limit, .stays = true) \
 	op(pread, .run = run_pread) \
 	op(pwrite, .run = run_pwrite, .writes = true) \
 	op(splice, .run = run_splice, .undo = undo_splice) \
@@ -889,6 +957,7 @@ static void forget_history(struct state *state)
 	state->info.generation = 0;
 	forget_numbers(state->guests, "generation ");
 	forget_numbers(state->guests, "region ");
+	forget_numbers(state->guests, "view ");
 }
 
 static void expect_same(struct __test_metadata *_metadata, struct state *before,
@@ -956,6 +1025,7 @@ FIXTURE_SETUP(failnth)
 	s->kapi = open("/dev/guestmem_kapi", O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, s->kapi);
 	s->edu = -1;
+	s->view = -1;
 	if (variant->op.prepare)
 		ASSERT_EQ(0, variant->op.prepare(s));
 }
@@ -969,6 +1039,7 @@ FIXTURE_TEARDOWN(failnth)
 	if (s->at_len)
 		munmap(s->at, s->at_len);
 	close(s->edu);
+	close(s->view);
 	close(s->kapi);
 	for (kind = GM_ANON; kind <= GM_HUGETLB; kind++)
 		gm_mem_free(&s->spare[kind]);

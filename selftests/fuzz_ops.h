@@ -99,7 +99,7 @@ static int eventfds[SLOTS];
 static struct map { unsigned char *va; size_t len; } maps[SLOTS];
 static struct gm_mem mems[NMEMS];
 static __u32 regions[RECENT], locks[RECENT];
-static atomic_uint nregions, nlocks;
+static atomic_uint nregions, nlocks, nviews;
 static unsigned char *twice[2];		/* the same page for each thread, writable and not */
 static __thread unsigned int thread_index;
 static __thread __u64 input[64];
@@ -212,7 +212,7 @@ static __u64 reserved_of(__u8 byte)
 /* Short, but for one that is to be ended by a signal. */
 static __u64 timeout_of(__u8 byte)
 {
-	return byte == 0xff ? GUESTMEM_REMOVE_WAIT_FOREVER : byte % 16;
+	return byte == 0xff ? GUESTMEM_WAIT_FOREVER : byte % 16;
 }
 
 static __u64 region_of(__u8 byte)
@@ -223,6 +223,24 @@ static __u64 region_of(__u8 byte)
 static __u64 lock_of(__u8 byte)
 {
 	return byte < 0xf0 ? locks[byte % RECENT] : scramble(byte);
+}
+
+static __u64 view_of(__u8 byte)
+{
+	return byte < 0xf0 ? byte % 8 : scramble(byte);
+}
+
+static __u64 view_size_of(__u8 byte)
+{
+	return byte < 0xc0 ? sizeof(struct guestmem_view) : byte - 0xc0UL;
+}
+
+/* Mostly what a view can have: all of it, or all but one. */
+static __u64 rights_of(__u8 byte)
+{
+	const __u32 all = 0xff & ~(GUESTMEM_RIGHT_MANAGE | GUESTMEM_RIGHT_TRANSLATE_HPA);
+
+	return byte < 0x40 ? all : byte < 0xc0 ? all & ~(1U << byte % 8) : scramble(byte);
 }
 
 static int file_of(enum fuzz_device device, __u8 byte)
@@ -298,6 +316,16 @@ static void keep_region(__u64 value)
 static void keep_lock(__u64 value)
 {
 	locks[atomic_fetch_add(&nlocks, 1) % RECENT] = value;
+}
+
+/* In the next slot, but for the first, so that programs go on to have a guest. */
+static void keep_file(__u64 value)
+{
+	int *slot = &files[GUEST][1 + atomic_fetch_add(&nviews, 1) % (SLOTS - 1)];
+
+	if (*slot >= 0)
+		close(*slot);
+	*slot = (int)value;
 }
 
 static void put(void *where, __u64 value, size_t width)
@@ -832,6 +860,23 @@ static const struct fuzz_op fuzz_ops[] = {
 		FIELD(guestmem_eventfd, flags, reserved_of),
 		FIELD(guestmem_eventfd, fd, eventfd_of),
 		FIELD(guestmem_eventfd, events, events_of)) },
+	{ IOCTL("view_create", GUEST, GUESTMEM_VIEW_CREATE, guestmem_view_create,
+		FIELD(guestmem_view_create, flags, flags_of),
+		FIELD(guestmem_view_create, address, gpa_of),
+		FIELD(guestmem_view_create, len, len_of),
+		FIELD(guestmem_view_create, rights, rights_of)),
+	  KEEP(guestmem_view_create, fd, keep_file) },
+	{ IOCTL("view_list", GUEST, GUESTMEM_VIEW_LIST, guestmem_view_list,
+		FIELD(guestmem_view_list, flags, reserved_of),
+		FIELD(guestmem_view_list, entries, pointer_of),
+		FIELD(guestmem_view_list, entry_size, view_size_of),
+		FIELD(guestmem_view_list, nentries, count_of)) },
+	{ IOCTL("view_limit", GUEST, GUESTMEM_VIEW_LIMIT, guestmem_view_limit,
+		FIELD(guestmem_view_limit, flags, flags_of),
+		FIELD(guestmem_view_limit, id, view_of),
+		FIELD(guestmem_view_limit, rights, rights_of),
+		FIELD(guestmem_view_limit, timeout_ms, timeout_of),
+		FIELD(guestmem_view_limit, reserved, reserved_of)) },
 	CALL("unknown_ioctl", 4, run_unknown_ioctl),
 	CALL_ON("open", 2, run_open, GUEST),
 	CALL_ON("close", 1, run_close, GUEST),

@@ -91,6 +91,9 @@ static inline int gm_ioctl(int fd, unsigned long cmd, void *arg)
 #define gm_copy(fd, a, ...)		GM_CALL(fd, GUESTMEM_COPY, a, ##__VA_ARGS__)
 #define gm_atomic(fd, a, ...)		GM_CALL(fd, GUESTMEM_ATOMIC, a, ##__VA_ARGS__)
 #define gm_eventfd(fd, a, ...)		GM_CALL(fd, GUESTMEM_EVENTFD, a, ##__VA_ARGS__)
+#define gm_view_create(fd, a, ...)	GM_CALL(fd, GUESTMEM_VIEW_CREATE, a, ##__VA_ARGS__)
+#define gm_view_list(fd, a, ...)	GM_CALL(fd, GUESTMEM_VIEW_LIST, a, ##__VA_ARGS__)
+#define gm_view_limit(fd, a, ...)	GM_CALL(fd, GUESTMEM_VIEW_LIMIT, a, ##__VA_ARGS__)
 
 static inline int gm_remove(int fd, __u32 id)
 {
@@ -111,6 +114,39 @@ static inline int gm_unlock_handle(int fd, __u32 handle)
 	struct guestmem_unlock ul;
 
 	return gm_unlock(fd, &ul, .handle = handle);
+}
+
+/* A file for a part of @fd, or -errno. */
+static inline int gm_view(int fd, __u64 address, __u64 len, __u32 rights, __u32 flags, __u64 *id)
+{
+	struct guestmem_view_create vc;
+	int ret = gm_view_create(fd, &vc, .flags = flags, .address = address, .len = len,
+				 .rights = rights);
+
+	if (id)
+		*id = vc.id;
+	return ret ? ret : vc.fd;
+}
+
+static inline int gm_limit(int fd, __u64 id, __u32 rights)
+{
+	struct guestmem_view_limit vl;
+
+	return gm_view_limit(fd, &vl, .id = id, .rights = rights);
+}
+
+static inline __u32 gm_rights(int fd)
+{
+	struct guestmem_info info;
+
+	return gm_info(fd, &info) ? ~0U : info.rights;
+}
+
+static inline __u64 gm_view_id(int fd)
+{
+	struct guestmem_info info;
+
+	return gm_info(fd, &info) ? 0 : info.view;
 }
 
 /* Number of regions, or -errno; at most @max entries are wanted. */

@@ -380,7 +380,7 @@ static void *remover_run(void *arg)
 	struct remover *r = arg;
 
 	r->ret = gm_region_remove(r->fd, &r->rm, .id = r->id, .flags = GUESTMEM_REMOVE_FORCE,
-				  .timeout_ms = GUESTMEM_REMOVE_WAIT_FOREVER);
+				  .timeout_ms = GUESTMEM_WAIT_FOREVER);
 	return NULL;
 }
 

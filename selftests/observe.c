@@ -83,8 +83,8 @@ TEST_F(observe, debugfs)
 	EXPECT_NE(NULL, strstr(text, expect))
 		TH_LOG("%s", text);
 	EXPECT_NE(NULL, strstr(text, " locks 1 readonly\n"));
-	snprintf(expect, sizeof(expect), "    lock %#llx-%#llx direction 1 maps 0\n", GM_GPA + 5,
-		 GM_GPA + PG + 4);
+	snprintf(expect, sizeof(expect), "    lock %#llx-%#llx view 1 direction 1 maps 0\n",
+		 GM_GPA + 5, GM_GPA + PG + 4);
 	EXPECT_NE(NULL, strstr(text, expect));
 
 	/* What only a lock keeps is not forgotten. */
@@ -152,9 +152,9 @@ TEST_F(observe, debugfs_bounded)
 		nlocks += !strncmp(line, "    lock ", 9);
 	}
 	fclose(f);
-	/* With the guest, region and lock of the fixture. */
+	/* With the guest, view, region and lock of the fixture. */
 	EXPECT_EQ(NLOCKS + 1, nlocks);
-	EXPECT_EQ(1 + NREGIONS + 1 + NLOCKS + 1, nlines);
+	EXPECT_EQ(2 + NREGIONS + 1 + NLOCKS + 1, nlines);
 }
 
 /* Guests that end while they are listed hide none of those that stay. */
@@ -234,7 +234,7 @@ TEST_F(observe, tracepoints)
 		EXPECT_NE(NULL, strstr(text, expect))
 			TH_LOG("no %s", names[i]);
 	}
-	snprintf(expect, sizeof(expect), "guestmem_lock: guest=%llu gpa=%#llx-%#llx regions=1",
+	snprintf(expect, sizeof(expect), "guestmem_lock: guest=%llu view=1 gpa=%#llx-%#llx regions=1",
 		 (unsigned long long)self->guest.id, 2 * GM_GPA, 2 * GM_GPA + 6);
 	EXPECT_NE(NULL, strstr(text, expect));
 }

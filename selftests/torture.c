@@ -701,7 +701,7 @@ static bool do_remove_twice(struct worker *w)
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		rc = gm_region_remove(fd, &remove, .id = inc->id, .flags = GUESTMEM_REMOVE_FORCE,
-				      .timeout_ms = GUESTMEM_REMOVE_WAIT_FOREVER);
+				      .timeout_ms = GUESTMEM_WAIT_FOREVER);
 		_exit(-rc);
 	}
 	usleep(rnd(w, 5000));
@@ -1130,6 +1130,56 @@ static bool do_remap(struct worker *w)
 	}
 	w->map = to;
 	return true;
+}
+
+/*
+ * What a view of some pages shows, while others may take its rights away. Once it is
+ * revoked, by itself at the latest, it shows nothing.
+ */
+static bool do_view(struct worker *w)
+{
+	struct place at = some_place(w), in = at;
+	size_t len = (1 + rnd(w, 16)) * PG, offset = rnd(w, len / 8) * 8, tries = 1 + rnd(w, 8);
+	bool done = false;
+	unsigned char *p;
+	ssize_t n;
+	int rc;
+
+	in.fd = gm_view(at.fd, at.gpa / PG * PG, len, GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_MAP |
+			GUESTMEM_RIGHT_EXPORT, GUESTMEM_VIEW_KEEP, NULL);
+	if (in.fd < 0)
+		return false;
+	p = gm_mmap(in.fd, at.gpa / PG * PG, len, PROT_READ);
+	in.gpa = at.gpa / PG * PG + offset;
+	do {
+		__u64 start = now();
+
+		n = pread(in.fd, buf, len - offset, in.gpa);
+		if (n < 0 && errno != ENXIO && errno != ESTALE)
+			wrong("pread by a view: %s", strerror(errno));
+		check_words("pread by a view", &in, buf, n > 0 ? n : 0, start);
+		if (p != MAP_FAILED)
+			done |= load("load by a view", &in, p + offset);
+		done |= n > 0;
+	} while (--tries);
+	rc = gm_limit(in.fd, gm_view_id(in.fd), 0);
+	if (rc)
+		wrong("VIEW_LIMIT: %s", strerror(-rc));
+	if (p != MAP_FAILED) {
+		if (gm_peek(p + offset) >= 0)
+			wrong("a view that is revoked can be read");
+		munmap(p, len);
+	}
+	close(in.fd);
+	return done;
+}
+
+/* Those of everybody. */
+static bool do_limit_views(struct worker *w)
+{
+	struct guestmem_view_limit limit;
+
+	return !gm_view_limit(some_place(w).fd, &limit, .flags = GUESTMEM_VIEW_ALL);
 }
 
 static bool do_unmap(struct worker *w)
@@ -1650,6 +1700,8 @@ static const struct operation {
 	{ "remap", 10, do_remap },
 	{ "unmap", 10, do_unmap },
 	{ "foreign-access", 20, do_foreign_access },
+	{ "view", 40, do_view },
+	{ "limit-views", 5, do_limit_views },
 	{ "lock", 40, do_lock },
 	{ "unlock", 60, do_unlock },
 	{ "check-lock", 40, do_check_lock },

@@ -42,6 +42,7 @@
  *	EOPNOTSUPP	unknown flag or value, or not possible with this memory
  *	EOVERFLOW	start + len - 1 is more than 2^64 - 1
  *	EPERM		a privilege is missing
+ *	ESTALE		the file was revoked: it has no rights any more
  *	ETIMEDOUT	it was revoked, but not all DMA locks were released in time
  */
 #ifndef _UAPI_LINUX_GUESTMEM_H
@@ -92,6 +93,7 @@
  *	pages of the one that was revoked there
  * @GUESTMEM_REASON_POISONED: hardware error in the page of GPA @addr
  * @GUESTMEM_REASON_OUTPUT: the output array needs @need entries, it has @limit
+ * @GUESTMEM_REASON_REVOKED: all rights of the file were taken away
  */
 enum guestmem_reason {
 	GUESTMEM_REASON_NONE = 0,
@@ -113,7 +115,8 @@ enum guestmem_reason {
 	GUESTMEM_REASON_PRIVATE_READONLY = 16,
 	GUESTMEM_REASON_LOCKED = 17,
 	GUESTMEM_REASON_POISONED = 18,
-	GUESTMEM_REASON_OUTPUT = 19
+	GUESTMEM_REASON_OUTPUT = 19,
+	GUESTMEM_REASON_REVOKED = 20
 };
 
 /**
@@ -139,7 +142,8 @@ struct guestmem_error {
  * Rights of an open file. The first open of the device gives all of them, but
  * for WRITE and MANAGE to one that is not open for writing, READ, TRANSLATE and
  * TRANSLATE_HPA to one that is not open for reading, and TRANSLATE_HPA to an opener
- * without CAP_SYS_ADMIN. (read(2) and write(2) on a file that was not opened for it are
+ * without CAP_SYS_ADMIN. VIEW_CREATE makes files with fewer; VIEW_LIMIT takes rights
+ * away. (read(2) and write(2) on a file that was not opened for it are
  * EBADF, as ever.)
  */
 #define GUESTMEM_RIGHT_READ		(1U << 0)	/* read, map for reading */
@@ -149,12 +153,14 @@ struct guestmem_error {
 #define GUESTMEM_RIGHT_TRANSLATE	(1U << 4)	/* TRANSLATE */
 #define GUESTMEM_RIGHT_TRANSLATE_HPA	(1U << 5)	/* host-physical addresses */
 #define GUESTMEM_RIGHT_MANAGE		(1U << 6)	/* add and remove regions */
+#define GUESTMEM_RIGHT_EXPORT		(1U << 7)	/* make views */
 
 /* What changed; bits of guestmem_info.events and guestmem_eventfd.events. */
 #define GUESTMEM_EVENT_ADDED	(1U << 0)	/* a region was added */
 #define GUESTMEM_EVENT_REMOVED	(1U << 1)	/* a region was removed, without FORCE */
 #define GUESTMEM_EVENT_REVOKED	(1U << 2)	/* a region was removed with FORCE */
 #define GUESTMEM_EVENT_STALE	(1U << 3)	/* see GUESTMEM_REGION_STALE */
+#define GUESTMEM_EVENT_LIMITED	(1U << 4)	/* the file has fewer rights; INFO tells which */
 
 /* Features; bits of guestmem_info.features. */
 #define GUESTMEM_FEATURE_HUGE_MAP	(1U << 0)	/* mmap uses 2 MiB entries */
@@ -169,13 +175,14 @@ struct guestmem_error {
  * @size: sizeof(struct guestmem_info)
  * @flags: GUESTMEM_INFO_TAKE_EVENTS or 0
  * @abi_version: [out] GUESTMEM_ABI_VERSION of the module
- * @rights: [out] GUESTMEM_RIGHT_* of this file
+ * @rights: [out] GUESTMEM_RIGHT_* of this file; 0: it was revoked
  * @features: [out] GUESTMEM_FEATURE_*
  * @events: [out] GUESTMEM_EVENT_* since they were last taken by this file; while
  *	there are any, poll(2) says EPOLLPRI
  * @id: [out] the guest's number; unique until the module is unloaded
  * @generation: [out] grows with each change of the regions
- * @pinned: [out] bytes pinned, revoked regions that DMA locks still hold included
+ * @pinned: [out] bytes pinned; of all of the guest, revoked regions that DMA locks still
+ *	hold included
  * @last: [out] last GPA of the highest region; 0 if there is none
  * @table_len: [out] bytes to map at GUESTMEM_MMAP_TABLE
  * @page_size: [out] granule of regions and mappings
@@ -184,6 +191,11 @@ struct guestmem_error {
  * @nlocks: [out] DMA locks of this file
  * @max_locks: [out] the most that one file can have
  * @reserved: [out] 0
+ * @view: [out] the number of the view that this file shows
+ * @nviews: [out] views that were made by this file, and by those
+ * @max_views: [out] the most there can be of them
+ *
+ * All of it is about what this file shows.
  */
 struct guestmem_info {
 	__u32 size;
@@ -203,6 +215,9 @@ struct guestmem_info {
 	__u32 nlocks;
 	__u32 max_locks;
 	__u32 reserved;
+	__aligned_u64 view;
+	__u32 nviews;
+	__u32 max_views;
 };
 
 /* Where a region's pages come from. */
@@ -254,7 +269,9 @@ struct guestmem_region_add {
 };
 
 #define GUESTMEM_REMOVE_FORCE		(1U << 0)
-#define GUESTMEM_REMOVE_WAIT_FOREVER	0xffffffffU
+
+/* A timeout that never comes. */
+#define GUESTMEM_WAIT_FOREVER		0xffffffffU
 
 /**
  * struct guestmem_region_remove - ioctl(GUESTMEM_REGION_REMOVE)
@@ -291,14 +308,14 @@ struct guestmem_region_remove {
  * @gpa: first address
  * @len: bytes
  * @offset: as given to REGION_ADD; 0 if that was an address in another process,
- *	unless the caller has CAP_SYS_PTRACE
+ *	unless the caller has CAP_SYS_PTRACE; 0 in a view
  * @id: the region's number
  * @flags: GUESTMEM_REGION_*
  * @backing: GUESTMEM_BACKING_*
- * @nlocks: DMA locks that hold it
- * @nruns: physically contiguous pieces that it is made of
+ * @nlocks: DMA locks that hold it; 0 in a view
+ * @nruns: physically contiguous pieces that it is made of; 0 in a view
  * @pid: process that added it, as numbered in the caller's pid namespace; 0 if
- *	it is not visible there
+ *	it is not visible there, or in a view
  */
 struct guestmem_region {
 	__aligned_u64 gpa;
@@ -562,6 +579,124 @@ struct guestmem_eventfd {
 	__u32 events;
 };
 
+/* The addresses of a view stay those of the file that it was made by; else they begin at 0. */
+#define GUESTMEM_VIEW_KEEP	(1U << 0)
+
+/**
+ * struct guestmem_view_create - ioctl(GUESTMEM_VIEW_CREATE): make a file for a part of
+ * what this one shows
+ * @size: sizeof(struct guestmem_view_create)
+ * @flags: GUESTMEM_VIEW_KEEP or 0
+ * @address: first address, of this file; page-aligned
+ * @len: multiple of the page size, not 0; there need not be a region
+ * @rights: GUESTMEM_RIGHT_* of the new file, not 0; all are this file's
+ * @fd: [out] the new file; close-on-exec
+ * @id: [out] the number of its view; never used again in this guest
+ * @err: [out]
+ *
+ * Needs GUESTMEM_RIGHT_EXPORT. Whatever can be done with a file of /dev/guestmem can be
+ * done with the new one, as far as the rights go: all addresses are then the view's, and
+ * what lies outside of it is a hole. It cannot have GUESTMEM_RIGHT_MANAGE. A view lives
+ * as long as its file does, or an in-kernel driver that was given the file; that this
+ * file is closed does not end it.
+ *
+ * EACCES a right that this file does not have; ENXIO not in this file's view; EINVAL
+ * misaligned, empty, or no right; EOVERFLOW; ENOSPC too many views, or too many one from
+ * another; EMFILE, ENFILE too many files; ENOMEM.
+ */
+struct guestmem_view_create {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 address;
+	__aligned_u64 len;
+	__u32 rights;
+	__s32 fd;
+	__aligned_u64 id;
+	struct guestmem_error err;
+};
+
+/**
+ * struct guestmem_view - what VIEW_LIST tells of a view
+ * @address: first address, by the file that asks
+ * @len: bytes
+ * @start: first address, by the view's own file
+ * @id: its number
+ * @parent: the number of the view it was made from
+ * @rights: GUESTMEM_RIGHT_*; 0: it was revoked
+ * @nlocks: DMA locks that were taken by it
+ * @pid: process that made it, as numbered in the caller's pid namespace; 0 if it is not
+ *	visible there
+ * @reserved: 0
+ */
+struct guestmem_view {
+	__aligned_u64 address;
+	__aligned_u64 len;
+	__aligned_u64 start;
+	__aligned_u64 id;
+	__aligned_u64 parent;
+	__u32 rights;
+	__u32 nlocks;
+	__u32 pid;
+	__u32 reserved;
+};
+
+/**
+ * struct guestmem_view_list - ioctl(GUESTMEM_VIEW_LIST): the views that were made by this
+ * file, and by those, in the order in which they were made
+ * @size: sizeof(struct guestmem_view_list)
+ * @flags: must be 0
+ * @entries: pointer to an array of struct guestmem_view
+ * @entry_size: sizeof(struct guestmem_view); what the kernel does not know of it is set
+ *	to 0
+ * @nentries: capacity of the array; [out] views there are
+ * @err: [out]
+ *
+ * EMSGSIZE if there are more than fit: nothing was written but @nentries.
+ */
+struct guestmem_view_list {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 entries;
+	__u32 entry_size;
+	__u32 nentries;
+	struct guestmem_error err;
+};
+
+/* All views that were made by this file, and by those. */
+#define GUESTMEM_VIEW_ALL	(1U << 0)
+
+/**
+ * struct guestmem_view_limit - ioctl(GUESTMEM_VIEW_LIMIT): take rights away, for good
+ * @size: sizeof(struct guestmem_view_limit)
+ * @flags: GUESTMEM_VIEW_ALL or 0
+ * @id: this file's view, or one that was made by it or by those; with ALL 0
+ * @rights: GUESTMEM_RIGHT_* that may be kept, also those that are not known; 0 revokes
+ * @timeout_ms: how long to wait for DMA locks to be released that need what was taken
+ *	away; 0 does not wait; GUESTMEM_WAIT_FOREVER
+ * @nlocks: [out] such DMA locks that are left
+ * @reserved: must be 0
+ * @err: [out]
+ *
+ * The views that were made from it lose the rights, too. Another view than this file's
+ * takes GUESTMEM_RIGHT_EXPORT. When the call returns, whether with 0, ETIMEDOUT or EINTR,
+ * no access that needs what was taken away is made by these files and their mappings any
+ * more, and in-kernel drivers that need it have stopped their devices. The pages of DMA
+ * locks stay where they are until these are released. What a revoked file is asked for is
+ * ESTALE; INFO and UNLOCK still work.
+ *
+ * ENOENT no such view, or not this file's; EACCES: nothing was changed.
+ */
+struct guestmem_view_limit {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 id;
+	__u32 rights;
+	__u32 timeout_ms;
+	__u32 nlocks;
+	__u32 reserved;
+	struct guestmem_error err;
+};
+
 #define GUESTMEM_IOC_TYPE	0xBC
 
 #define GUESTMEM_INFO		_IO(GUESTMEM_IOC_TYPE, 0x00)
@@ -575,6 +710,9 @@ struct guestmem_eventfd {
 #define GUESTMEM_COPY		_IO(GUESTMEM_IOC_TYPE, 0x08)
 #define GUESTMEM_ATOMIC		_IO(GUESTMEM_IOC_TYPE, 0x09)
 #define GUESTMEM_EVENTFD	_IO(GUESTMEM_IOC_TYPE, 0x0a)
+#define GUESTMEM_VIEW_CREATE	_IO(GUESTMEM_IOC_TYPE, 0x0b)
+#define GUESTMEM_VIEW_LIST	_IO(GUESTMEM_IOC_TYPE, 0x0c)
+#define GUESTMEM_VIEW_LIMIT	_IO(GUESTMEM_IOC_TYPE, 0x0d)
 
 #define GUESTMEM_TABLE_MAGIC	0x6d656d7473657567ULL	/* "guestmem" */
 #define GUESTMEM_TABLE_VERSION	1

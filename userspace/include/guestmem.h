@@ -492,7 +492,7 @@ GUESTMEM_API int guestmem_remove(struct guestmem *g, uint32_t id);
  * @g: the handle; needs GUESTMEM_RIGHT_MANAGE
  * @id: the region
  * @timeout_ms: how long to wait for DMA locks to be released, in milliseconds; 0
- *	does not wait; GUESTMEM_REMOVE_WAIT_FOREVER
+ *	does not wait; GUESTMEM_WAIT_FOREVER
  * @nlocks: [out] DMA locks that still hold the pages; may be NULL
  *
  * When it returns 0, ETIMEDOUT or EINTR, no access by any file or mapping reaches
@@ -518,6 +518,66 @@ GUESTMEM_API int guestmem_revoke(struct guestmem *g, uint32_t id,
  */
 GUESTMEM_API int guestmem_regions(struct guestmem *g,
 				  struct guestmem_region **regions, size_t *n);
+
+/* -------- Views --------------------------------------------------------- */
+
+/**
+ * guestmem_view_create - make a file for a part of the guest, with fewer rights
+ * @g: the handle; needs GUESTMEM_RIGHT_EXPORT
+ * @gpa: first address; page-aligned in the file
+ * @len: bytes, a multiple of the page size
+ * @rights: GUESTMEM_RIGHT_* of the new file; all are this handle's, and not MANAGE
+ * @flags: GUESTMEM_VIEW_KEEP: it keeps the addresses of the file that @g is of; 0: its
+ *	addresses begin at 0
+ * @id: [out] the number of the view, for guestmem_view_limit(); may be NULL
+ *
+ * For somebody who is not to have more: it is a descriptor to be passed on, and a handle
+ * where it has come to by guestmem_from_fd(). The kernel sees to it that nothing else of
+ * the guest is reached by it, and that what is taken back is gone. guestmem_subrange(), by
+ * contrast, guards oneself against mistakes.
+ *
+ * Returns the descriptor, which is the caller's and close-on-exec; ENXIO @g does not show
+ * the range; EACCES a right that @g does not have; EINVAL misaligned, empty, no right;
+ * ESTALE @g was revoked; ENOSPC too many views; EMFILE, ENFILE too many files;
+ * EOPNOTSUPP not a guest of /dev/guestmem.
+ */
+GUESTMEM_API int guestmem_view_create(struct guestmem *g, uint64_t gpa, uint64_t len,
+				      uint32_t rights, uint32_t flags, uint64_t *id);
+
+/**
+ * guestmem_views - the views that were made by this file, and by those
+ * @g: the handle
+ * @views: [out] array to be freed with free(3); NULL if there are none or on failure;
+ *	@views->address is by the addresses of @g
+ * @n: [out] views in it
+ *
+ * In the order in which they were made. ENOMEM; EOPNOTSUPP not a guest of /dev/guestmem.
+ */
+GUESTMEM_API int guestmem_views(struct guestmem *g, struct guestmem_view **views, size_t *n);
+
+/**
+ * guestmem_view_limit - take rights of a view away, for good
+ * @g: the handle; needs GUESTMEM_RIGHT_EXPORT, unless it is its own view
+ * @id: a view that guestmem_views() tells, or guestmem_info()'s, of this file itself
+ * @rights: GUESTMEM_RIGHT_* that may be kept; 0 revokes
+ * @flags: GUESTMEM_VIEW_ALL: all that guestmem_views() tells, and @id is 0; or 0
+ * @timeout_ms: how long to wait for DMA locks to be released that need what was taken
+ *	away, in milliseconds; 0 does not wait; GUESTMEM_WAIT_FOREVER
+ * @nlocks: [out] such DMA locks that are left; may be NULL
+ *
+ * The views that were made from it lose the rights, too. When it returns 0, ETIMEDOUT or
+ * EINTR, no access that needs them is made any more by whoever has these files, and
+ * in-kernel drivers that need them have stopped their devices. Handles of a file that
+ * lost rights find out as they go: what they may not do any more is EACCES, and
+ * everything ESTALE if none is left.
+ *
+ * ETIMEDOUT they were taken away, but @nlocks locks are left; EINTR the same, since a
+ * fatal signal came; ENOENT no such view; EACCES; EOPNOTSUPP: nothing was changed.
+ */
+GUESTMEM_API int guestmem_view_limit(struct guestmem *g, uint64_t id, uint32_t rights,
+				     uint32_t flags, uint32_t timeout_ms, uint32_t *nlocks);
+
+/* -------- Look-ups ------------------------------------------------------ */
 
 /*
  * These make no system call: they read a table that the kernel shares (if that

@@ -34,18 +34,30 @@ static int device_fault(struct space *s, const struct guestmem_fault *fault, str
 	return GUESTMEM_FAULT_FALLBACK;
 }
 
+/* They may have become fewer. */
+static uint32_t rights_now(const struct space *s)
+{
+	struct guestmem_info info = { .size = sizeof(info) };
+
+	return ioctl(s->fd, GUESTMEM_INFO, &info) < 0 ? s->rights : info.rights;
+}
+
 /* Why byte @at could not be moved; pread(2) and pwrite(2) say it by errno only. */
 static int explain(const struct space *s, bool write, int err, uint64_t at, struct why *why)
 {
 	uint32_t right = write ? GUESTMEM_RIGHT_WRITE : GUESTMEM_RIGHT_READ;
+	uint32_t rights;
 
 	why->e.addr = at;
 	switch (err) {
 	case EBADF:	/* how the kernel says that a file is not open for this */
 	case EACCES:
-		if (write && (s->rights & right))
+		rights = rights_now(s);
+		if (write && (rights & right))
 			return why_reason(why, EACCES, GUESTMEM_REASON_READONLY, at, 0, 0);
-		return why_reason(why, EACCES, GUESTMEM_REASON_RIGHT, at, right, s->rights);
+		return why_reason(why, EACCES, GUESTMEM_REASON_RIGHT, at, right, rights);
+	case ESTALE:
+		return why_reason(why, err, GUESTMEM_REASON_REVOKED, 0, right, 0);
 	case ENXIO:
 		return why_reason(why, err, GUESTMEM_REASON_HOLE, at, 0, 0);
 	case EHWPOISON:
@@ -192,17 +204,21 @@ static int device_remove(struct space *s, struct guestmem_region_remove *arg, st
 	return do_ioctl(s, GUESTMEM_REGION_REMOVE, arg, &arg->err, why);
 }
 
-static int device_list(struct space *s, struct guestmem_region **regions, size_t *n,
-		       struct why *why)
+/*
+ * What @request, a REGION_LIST or a VIEW_LIST, tells: two ioctls with one layout. Again,
+ * as long as there are more than there was room for.
+ */
+static int list(const struct space *s, unsigned long request, uint32_t entry_size, void **entries,
+		size_t *n, struct why *why)
 {
 	struct guestmem_region_list arg;
-	struct guestmem_region *array = NULL, *bigger;
+	void *array = NULL, *bigger;
 	uint32_t capacity = 16;
 	int ret;
 
-	/* Again, as long as more are added than there was room for. */
+	_Static_assert(sizeof(struct guestmem_view_list) == sizeof(arg), "another layout");
 	for (;;) {
-		bigger = realloc(array, capacity * sizeof(*array));
+		bigger = realloc(array, (size_t)capacity * entry_size);
 		if (!bigger) {
 			free(array);
 			return -ENOMEM;
@@ -211,10 +227,10 @@ static int device_list(struct space *s, struct guestmem_region **regions, size_t
 		arg = (struct guestmem_region_list){
 			.size = sizeof(arg),
 			.entries = to_u64(array),
-			.entry_size = sizeof(*array),
+			.entry_size = entry_size,
 			.nentries = capacity,
 		};
-		ret = do_ioctl(s, GUESTMEM_REGION_LIST, &arg, &arg.err, why);
+		ret = do_ioctl(s, request, &arg, &arg.err, why);
 		if (ret != -EMSGSIZE)
 			break;
 		if (arg.nentries <= capacity || arg.nentries > UINT32_MAX / 2)
@@ -225,9 +241,41 @@ static int device_list(struct space *s, struct guestmem_region **regions, size_t
 		free(array);
 		return ret;
 	}
-	*regions = array;
+	*entries = array;
 	*n = arg.nentries;
 	return 0;
+}
+
+static int device_list(struct space *s, struct guestmem_region **regions, size_t *n,
+		       struct why *why)
+{
+	void *array = NULL;
+	int ret = list(s, GUESTMEM_REGION_LIST, sizeof(**regions), &array, n, why);
+
+	if (!ret)
+		*regions = array;
+	return ret;
+}
+
+static int device_view_create(struct space *s, struct guestmem_view_create *arg, struct why *why)
+{
+	return do_ioctl(s, GUESTMEM_VIEW_CREATE, arg, &arg->err, why);
+}
+
+static int device_view_list(struct space *s, struct guestmem_view **views, size_t *n,
+			    struct why *why)
+{
+	void *array = NULL;
+	int ret = list(s, GUESTMEM_VIEW_LIST, sizeof(**views), &array, n, why);
+
+	if (!ret)
+		*views = array;
+	return ret;
+}
+
+static int device_view_limit(struct space *s, struct guestmem_view_limit *arg, struct why *why)
+{
+	return do_ioctl(s, GUESTMEM_VIEW_LIMIT, arg, &arg->err, why);
 }
 
 static int device_translate(struct space *s, struct guestmem_translate *arg, struct why *why)
@@ -314,6 +362,9 @@ static const struct backend device_backend = {
 	.add = device_add,
 	.remove = device_remove,
 	.list = device_list,
+	.view_create = device_view_create,
+	.view_list = device_view_list,
+	.view_limit = device_view_limit,
 	.translate = device_translate,
 	.lock = device_lock,
 	.unlock = device_unlock,

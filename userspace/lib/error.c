@@ -38,6 +38,9 @@ static const char * const op_text[NR_OPS] = {
 	[OP_REMOVE]	= "cannot remove the region",
 	[OP_REVOKE]	= "cannot revoke the region",
 	[OP_REGIONS]	= "cannot list the regions",
+	[OP_VIEW]	= "cannot make the view",
+	[OP_VIEWS]	= "cannot list the views",
+	[OP_LIMIT]	= "cannot take the rights away",
 	[OP_FIND]	= "cannot find the region",
 	[OP_CHECK]	= "the range cannot be used",
 	[OP_BACKING]	= "cannot tell the file",
@@ -253,6 +256,7 @@ static void put_rights(struct out *o, uint64_t rights)
 {
 	static const char * const name[] = {
 		"READ", "WRITE", "MAP", "LOCK", "TRANSLATE", "TRANSLATE_HPA", "MANAGE",
+		"EXPORT",
 	};
 	const char *sep = "";
 
@@ -297,6 +301,8 @@ static void put_limit(struct out *o)
 		what = "DMA locks of this file";
 	else if (last.op == OP_EVENTFD)
 		what = "eventfds of this file";
+	else if (last.op == OP_VIEW)
+		what = "views of the guest";
 	put(o, "there would be %llu %s, the limit is %llu",
 	    (unsigned long long)last.e.need, what, (unsigned long long)last.e.limit);
 }
@@ -307,9 +313,11 @@ static void put_locked(struct out *o)
 	const char *s = n == 1 ? "" : "s";
 
 	if (last.err == ETIMEDOUT || last.err == EINTR)
-		put(o, "it is revoked, but %llu DMA lock%s %s not released %s: its pages stay pinned until %s",
+		put(o, "%s, but %llu DMA lock%s %s not released %s: %s pages stay pinned until %s",
+		    last.op == OP_LIMIT ? "they are taken away" : "it is revoked",
 		    n, s, n == 1 ? "was" : "were",
 		    last.err == EINTR ? "before the signal" : "in time",
+		    last.op == OP_LIMIT && n > 1 ? "their" : "its",
 		    n == 1 ? "it is" : "they are");
 	else
 		put(o, "%llu DMA lock%s hold%s the region at GPA 0x%llx: wait, or revoke it",
@@ -361,7 +369,10 @@ static bool put_reason(struct out *o)
 		}
 		break;
 	case GUESTMEM_REASON_HOLE:
-		put(o, "there is no region at GPA 0x%llx", addr);
+		if (last.op == OP_VIEW)
+			put(o, "this file does not show GPA 0x%llx", addr);
+		else
+			put(o, "there is no region at GPA 0x%llx", addr);
 		break;
 	case GUESTMEM_REASON_OVERLAP:
 		if (is_add())
@@ -378,7 +389,10 @@ static bool put_reason(struct out *o)
 			put(o, "the region at GPA 0x%llx is read-only", addr);
 		break;
 	case GUESTMEM_REASON_RIGHT:
-		put_right(o);
+		if (last.op == OP_VIEW && last.err == EINVAL)
+			put(o, "a view without any right is of no use");
+		else
+			put_right(o);
 		break;
 	case GUESTMEM_REASON_MEMLOCK:
 		put_bytes(o, need);
@@ -423,6 +437,9 @@ static bool put_reason(struct out *o)
 	case GUESTMEM_REASON_OUTPUT:
 		put(o, "the array needs %llu entries, it has %llu", need, limit);
 		break;
+	case GUESTMEM_REASON_REVOKED:
+		put(o, "the file was revoked by who gave it: ask for another one");
+		break;
 	default:
 		put(o, "%s (reason %u, address 0x%llx, need %llu, limit %llu: the module is newer than this library)",
 		    strerror(last.err), last.e.reason, addr, need, limit);
@@ -451,6 +468,8 @@ static bool put_errno(struct out *o)
 			put(o, "the module is not loaded (modprobe guestmem)");
 		else if (last.op == OP_REMOVE || last.op == OP_REVOKE)
 			put(o, "there is no such region");
+		else if (last.op == OP_LIMIT)
+			put(o, "there is no such view, or it was not made by this file");
 		else if (last.op == OP_UNLOCK)
 			put(o, "this file has no such lock");
 		else if (last.op == OP_EVENTFD)

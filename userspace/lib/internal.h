@@ -65,6 +65,9 @@ enum op {
 	OP_REMOVE,
 	OP_REVOKE,
 	OP_REGIONS,
+	OP_VIEW,
+	OP_VIEWS,
+	OP_LIMIT,
 	OP_FIND,
 	OP_CHECK,
 	OP_BACKING,
@@ -145,6 +148,11 @@ struct backend {
 	int (*remove)(struct space *s, struct guestmem_region_remove *arg, struct why *why);
 	int (*list)(struct space *s, struct guestmem_region **regions, size_t *n,
 		    struct why *why);
+	/* All three or none. */
+	int (*view_create)(struct space *s, struct guestmem_view_create *arg, struct why *why);
+	int (*view_list)(struct space *s, struct guestmem_view **views, size_t *n,
+			 struct why *why);
+	int (*view_limit)(struct space *s, struct guestmem_view_limit *arg, struct why *why);
 	int (*translate)(struct space *s, struct guestmem_translate *arg, struct why *why);
 	int (*lock)(struct space *s, struct guestmem_lock *arg, struct why *why);
 	int (*unlock)(struct space *s, uint32_t handle, struct why *why);

@@ -524,7 +524,7 @@ static int wait_for_users(struct region *r, uint32_t id, uint32_t timeout_ms, ui
 		if (!timeout_ms)
 			return -ETIMEDOUT;
 		if (syscall(SYS_futex, count_of(r), FUTEX_WAIT_BITSET_PRIVATE, COUNT(users),
-			    timeout_ms == GUESTMEM_REMOVE_WAIT_FOREVER ? NULL : &deadline,
+			    timeout_ms == GUESTMEM_WAIT_FOREVER ? NULL : &deadline,
 			    NULL, FUTEX_BITSET_MATCH_ANY) < 0 && errno == ETIMEDOUT)
 			return -ETIMEDOUT;
 	}

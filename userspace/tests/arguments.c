@@ -36,6 +36,7 @@ static void test_null(void **state)
 	struct guestmem_info info = { .size = sizeof(info) };
 	struct guestmem_extent e[1];
 	struct guestmem_region *r;
+	struct guestmem_view *w;
 	uint64_t v = 0;
 	uint32_t id;
 	size_t n = 1;
@@ -52,6 +53,13 @@ static void test_null(void **state)
 	assert_fails(guestmem_regions(NULL, &r, &n), EINVAL);
 	assert_null(r);
 	assert_int_equal(n, 0);
+	n = 1;
+	n = 1;
+	assert_fails(guestmem_views(NULL, &w, &n), EINVAL);
+	assert_null(w);
+	assert_int_equal(n, 0);
+	assert_fails(guestmem_view_create(NULL, 0, 4096, 1, 0, &v), EINVAL);
+	assert_fails(guestmem_view_limit(NULL, 1, 0, 0, 0, &id), EINVAL);
 	n = 1;
 	assert_fails(guestmem_translate(NULL, 0, 1, 0, e, &n), EINVAL);
 	assert_int_equal(n, 0);

@@ -682,6 +682,81 @@ static void test_eventfd(void **state)
 	close(fd);
 }
 
+static void test_views(void **state)
+{
+	const uint32_t rights = GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE | GUESTMEM_RIGHT_MAP |
+				GUESTMEM_RIGHT_LOCK;
+	struct guestmem_view *views;
+	struct guestmem *v, *part;
+	uint64_t id, other;
+	uint32_t lock, nlocks;
+	struct guestmem_error e;
+	uint64_t value;
+	size_t n;
+	int fd;
+
+	(void)state;
+	add(BASE, 0, 4, 0);
+	mem[page] = 11;
+	fd = guestmem_view_create(g, BASE + P, 2 * P, rights, 0, &id);
+	assert_true(fd >= 0);
+	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	v = guestmem_from_fd(fd);
+	assert_non_null(v);
+	close(fd);
+	assert_ok(guestmem_read64(v, 0, &value));
+	assert_int_equal(value & 0xff, 11);
+	assert_ok(guestmem_write8(v, 2 * P - 1, 12));
+	assert_int_equal(mem[3 * page - 1], 12);
+	assert_fails(guestmem_write8(v, 2 * P, 1), ENXIO, GUESTMEM_REASON_HOLE);
+	assert_fails(guestmem_add_user(v, 0, P, mem, 0, NULL), EACCES, GUESTMEM_REASON_RIGHT);
+	assert_fails(guestmem_view_create(v, 0, P, 1, 0, NULL), EACCES, GUESTMEM_REASON_RIGHT);
+
+	/* By a part, and by its addresses. */
+	part = guestmem_subrange(g, BASE + P, 2 * P, GUESTMEM_SUBRANGE_READONLY);
+	assert_non_null(part);
+	assert_fails(guestmem_view_create(part, 0, P, GUESTMEM_RIGHT_WRITE, 0, NULL), EACCES,
+		     GUESTMEM_REASON_RIGHT);
+	assert_fails(guestmem_view_create(part, P, 2 * P, GUESTMEM_RIGHT_READ, 0, NULL), ENXIO,
+		     GUESTMEM_REASON_HOLE);
+	fd = guestmem_view_create(part, P, P, GUESTMEM_RIGHT_READ, GUESTMEM_VIEW_KEEP, &other);
+	assert_true(fd >= 0);
+	assert_ok(guestmem_views(part, &views, &n));
+	assert_int_equal(n, 2);
+	assert_int_equal(views[0].id, id);
+	assert_int_equal(views[0].rights, rights);
+	assert_int_equal(views[0].address, 0);
+	assert_int_equal(views[1].id, other);
+	assert_int_equal(views[1].address, P);
+	assert_int_equal(views[1].len, P);
+	assert_int_equal(views[1].start, BASE + 2 * P);
+	free(views);
+	guestmem_close(part);
+	close(fd);
+
+	/* What is taken away is missed by who goes on. */
+	assert_ok(guestmem_lock(v, 0, 1, GUESTMEM_DMA_FROM_DEVICE, 0, &lock, NULL, NULL));
+	assert_fails(guestmem_view_limit(g, id, ~(uint32_t)GUESTMEM_RIGHT_WRITE, 0, 10, &nlocks),
+		     ETIMEDOUT, GUESTMEM_REASON_LOCKED);
+	assert_int_equal(nlocks, 1);
+	assert_ok(guestmem_unlock(v, lock));
+	assert_fails(guestmem_write8(v, 0, 1), EACCES, GUESTMEM_REASON_RIGHT);
+	guestmem_last_error(&e);
+	assert_int_equal(e.limit, rights & ~GUESTMEM_RIGHT_WRITE);
+	assert_ok(guestmem_read64(v, 0, &value));
+	assert_int_equal(value & 0xff, 11);
+	assert_ok(guestmem_view_limit(g, 0, 0, GUESTMEM_VIEW_ALL, 0, &nlocks));
+	assert_int_equal(nlocks, 0);
+	assert_fails(guestmem_read64(v, 0, &value), ESTALE, GUESTMEM_REASON_REVOKED);
+	assert_fails(guestmem_fill(v, 0, 1, 1), ESTALE, GUESTMEM_REASON_REVOKED);
+	assert_null(guestmem_ptr(v, 0, 1));
+	guestmem_close(v);
+	assert_fails(guestmem_view_limit(g, id, 0, 0, 0, NULL), ENOENT, GUESTMEM_REASON_NONE);
+	assert_ok(guestmem_views(g, &views, &n));
+	assert_int_equal(n, 0);
+	free(views);
+}
+
 /* In a child, since a limit and an identity cannot be taken back. */
 static int memlock_child(void)
 {
@@ -722,7 +797,7 @@ int main(void)
 		T(open_modes), T(from_fd), T(info), T(regions), T(many_regions),
 		T(add_errors), T(translate), T(lock), T(revoke), T(read_write),
 		T(readonly), T(fill_copy), T(cmpxchg), T(atomic), T(map), T(map_lives),
-		T(top), T(eventfd), T(memlock),
+		T(top), T(eventfd), T(views), T(memlock),
 	};
 	struct guestmem *probe = guestmem_open(O_RDWR);
 

@@ -459,6 +459,8 @@ static void test_closed_handles(void **state)
 	assert_fails(guestmem_mlock_all(g, 0), EBADF);
 	assert_fails(guestmem_info(g, &info), EBADF);
 	assert_fails(guestmem_eventfd(g, 0, 1), EBADF);
+	assert_fails(guestmem_view_create(g, 0, PAGE, 1, 0, NULL), EBADF);
+	assert_fails(guestmem_view_limit(g, 1, 0, 0, 0, NULL), EBADF);
 	assert_fails(guestmem_fd(g), EBADF);
 	assert_fails(guestmem_synchronize(g), EBADF);
 	assert_null_fails(guestmem_subrange(g, 0, 1, 0), EBADF);

@@ -249,6 +249,8 @@ static void test_texts(void **state)
 	assert_string_equal(guestmem_strerror(),
 			    "cannot remove the region: there is no such region");
 	assert_fails(guestmem_fd(g), EOPNOTSUPP);
+	assert_fails(guestmem_view_create(g, 0, 4096, 1, 0, NULL), EOPNOTSUPP);
+	assert_fails(guestmem_view_limit(g, 1, 0, 0, 0, NULL), EOPNOTSUPP);
 	assert_fails(guestmem_eventfd(g, 0, 1), EOPNOTSUPP);
 	assert_string_equal(guestmem_strerror(),
 			    "cannot register the eventfd: only /dev/guestmem has events");

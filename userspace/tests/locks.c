@@ -95,7 +95,7 @@ static void test_revoke_waits(struct env *e)
 	assert_ok(guestmem_hold(e->g, at(e, 0), 1, &hold));
 	assert_int_equal(pthread_create(&thread, NULL, release_later, &hold), 0);
 	start = now();
-	assert_ok(guestmem_revoke(e->whole, e->id[0], GUESTMEM_REMOVE_WAIT_FOREVER, &nlocks));
+	assert_ok(guestmem_revoke(e->whole, e->id[0], GUESTMEM_WAIT_FOREVER, &nlocks));
 	assert_true(now() - start > 0.04);
 	assert_int_equal(nlocks, 0);
 	pthread_join(thread, NULL);

@@ -183,7 +183,7 @@ static void *manage(void *arg)
 			continue;
 		}
 		if (slot >= SLOTS / 2) {
-			must(!guestmem_revoke(g, ids[slot], GUESTMEM_REMOVE_WAIT_FOREVER, NULL));
+			must(!guestmem_revoke(g, ids[slot], GUESTMEM_WAIT_FOREVER, NULL));
 			__atomic_add_fetch(&counts[7], 1, __ATOMIC_RELAXED);
 		} else {
 			ret = guestmem_remove(g, ids[slot]);
