@@ -139,7 +139,10 @@ int gm_atomic(struct gm_view *view, struct guestmem_atomic *arg)
 	rc = gm_walk_begin(&cur, view, GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE, &arg->err);
 	if (rc)
 		return rc;
-	rc = gm_piece_at(&cur, arg->gpa, arg->width, true, &piece, &arg->err);
+	rc = gm_piece_at(&cur, arg->gpa, arg->width, cur.need, &piece, &arg->err);
+	/* The end of an export may lie in it. */
+	if (!rc && piece.len < arg->width)
+		rc = gm_fail(&arg->err, -ENXIO, GUESTMEM_REASON_HOLE, arg->gpa + piece.len, 0, 0);
 	if (!rc)
 		rc = gm_atomic_do(piece.data, arg->width, &in, arg->old);
 	gm_walk_end(&cur);

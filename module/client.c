@@ -181,46 +181,45 @@ EXPORT_SYMBOL_NS_GPL(guestmem_unlock, GUESTMEM_NS);
 /* One entry of the list: up to @max bytes that follow each other physically. */
 struct gm_sg_walk {
 	const struct guestmem_dma_lock *lock;
-	u64 gpa;
+	u64 address;
 	u32 hold;
 	u32 run;
 	unsigned int max;
-	bool more;
 };
 
 static struct gm_sg_walk gm_sg_begin(const struct guestmem_dma_lock *lock, unsigned int max)
 {
 	return (struct gm_sg_walk) {
 		.lock = lock,
-		.gpa = lock->gpa + lock->view->shift,
+		.address = lock->gpa,
 		.max = max,
-		.more = true,
 	};
 }
 
-/* The holds are those of the regions from lock->gpa to lock->last, in this order. */
-static void gm_sg_step(struct gm_sg_walk *walk, u64 *pfn, unsigned int *len)
+/* The holds are the parts from lock->gpa to lock->last, in this order. */
+static bool gm_sg_step(struct gm_sg_walk *walk, u64 *pfn, unsigned int *offset, unsigned int *len)
 {
-	const struct guestmem_dma_lock *lock = walk->lock;
-	const struct gm_region *region = lock->holds[walk->hold].region;
-	u64 last, lock_last = lock->last + lock->view->shift;
+	const struct gm_hold *hold = &walk->lock->holds[walk->hold];
 	const struct gm_run *run;
+	u64 left;
 	u32 index;
 
-	index = (walk->gpa - region->node.start) >> PAGE_SHIFT;
-	walk->run = gm_runs_find(&region->runs, index, walk->run);
-	run = &region->runs.run[walk->run];
+	if (walk->hold == walk->lock->nholds)
+		return false;
+	index = hold->index + ((walk->address >> PAGE_SHIFT) - (hold->start >> PAGE_SHIFT));
+	walk->run = gm_runs_find(&hold->region->runs, index, walk->run);
+	run = &hold->region->runs.run[walk->run];
 	*pfn = run->pfn + (index - run->index);
-	last = region->node.start + (((u64)run->index + run->npages) << PAGE_SHIFT) - 1;
-	last = min(last, lock_last);
-	*len = min_t(u64, last - walk->gpa, walk->max - 1) + 1;
-	last = walk->gpa + *len - 1;
-	walk->more = last < lock_last;
-	walk->gpa = last + 1;
-	if (last == region->node.last) {
+	*offset = offset_in_page(walk->address);
+	left = ((u64)(run->npages - (index - run->index)) << PAGE_SHIFT) - *offset;
+	left = min(left - 1, hold->last - walk->address);
+	*len = min_t(u64, left, walk->max - 1) + 1;
+	if (walk->address + (*len - 1) == hold->last) {
 		walk->hold++;
 		walk->run = 0;
 	}
+	walk->address += *len;
+	return true;
 }
 
 /**
@@ -243,7 +242,7 @@ int guestmem_sg_alloc(struct guestmem_dma_lock *lock, struct sg_table *sgt,
 {
 	struct gm_sg_walk walk;
 	struct scatterlist *sg;
-	unsigned int nents = 0, len, i;
+	unsigned int nents = 0, offset, len, i;
 	u64 pfn;
 	int rc;
 
@@ -251,17 +250,16 @@ int guestmem_sg_alloc(struct guestmem_dma_lock *lock, struct sg_table *sgt,
 		max_segment = UINT_MAX & PAGE_MASK;
 	if (!IS_ALIGNED(max_segment, PAGE_SIZE))
 		return -EINVAL;
-	for (walk = gm_sg_begin(lock, max_segment); walk.more; nents++)
-		gm_sg_step(&walk, &pfn, &len);
+	walk = gm_sg_begin(lock, max_segment);
+	while (gm_sg_step(&walk, &pfn, &offset, &len))
+		nents++;
 	rc = sg_alloc_table(sgt, nents, gfp);
 	if (rc)
 		return rc;
 	walk = gm_sg_begin(lock, max_segment);
 	for_each_sgtable_sg(sgt, sg, i) {
-		u64 gpa = walk.gpa;
-
-		gm_sg_step(&walk, &pfn, &len);
-		sg_set_page(sg, pfn_to_page(pfn), len, offset_in_page(gpa));
+		gm_sg_step(&walk, &pfn, &offset, &len);
+		sg_set_page(sg, pfn_to_page(pfn), len, offset);
 	}
 	return 0;
 }

@@ -2,7 +2,7 @@
 /*
  * Telling those who have a guest open what changed: by EPOLLPRI until they ask
  * INFO, and by eventfd. The device is always ready for reading and writing, as far as
- * there are rights to it.
+ * there are rights to it; a domain's file when there are records.
  *
  * An event is told after the change can be seen: who is woken finds it.
  */
@@ -31,8 +31,40 @@ static void gm_event(struct gm_file *file, u32 event)
 			gm_eventfd_signal(eventfd->ctx);
 }
 
+static void gm_event_domain_locked(struct gm_domain *domain)
+{
+	struct gm_guest *guest = domain->view->guest;
+	struct gm_file *file;
+
+	lockdep_assert_held(&guest->event_mutex);
+	/* Pairs with gm_session_break(). */
+	if (!xchg(&domain->news, false))
+		return;
+	list_for_each_entry(file, &guest->files, node) {
+		if (file->view == domain->view)
+			gm_event(file, GUESTMEM_EVENT_RECORD);
+		else if (file->view->domain == domain && xchg(&file->view->session->news, false))
+			gm_event(file, GUESTMEM_EVENT_FAULT);
+	}
+}
+
 /**
- * gm_event_region - tell all who can see a region
+ * gm_event_domain - tell what became of a domain: its owner of records, its sessions of faults
+ * @domain: the domain
+ *
+ * When it returns, all is told that was made before.
+ *
+ * Context: sleeps; no lock of the guest's held.
+ */
+void gm_event_domain(struct gm_domain *domain)
+{
+	mutex_lock(&domain->view->guest->event_mutex);
+	gm_event_domain_locked(domain);
+	mutex_unlock(&domain->view->guest->event_mutex);
+}
+
+/**
+ * gm_event_region - tell all who can see a region, or had it mapped in a domain
  * @region: the region
  * @event: GUESTMEM_EVENT_*
  *
@@ -46,8 +78,11 @@ void gm_event_region(struct gm_region *region, u32 event)
 
 	mutex_lock(&guest->event_mutex);
 	list_for_each_entry(file, &guest->files, node)
-		if (READ_ONCE(file->view->rights) &&
-		    gm_view_part(file->view, region->node.start, region->node.last, &start, &last))
+		if (gm_view_kind(file->view) == GUESTMEM_VIEW_IS_DOMAIN)
+			gm_event_domain_locked(file->view->domain);
+		else if (READ_ONCE(file->view->rights) &&
+			 gm_view_part(file->view, region->node.start, region->node.last, &start,
+				      &last))
 			gm_event(file, event);
 	mutex_unlock(&guest->event_mutex);
 }
@@ -79,10 +114,16 @@ __poll_t gm_poll(struct file *filp, struct poll_table_struct *wait)
 
 	poll_wait(filp, &file->poll_wait, wait);
 	rights = READ_ONCE(file->view->rights);
-	if (rights & GUESTMEM_RIGHT_READ)
-		ready |= EPOLLIN | EPOLLRDNORM;
-	if (rights & GUESTMEM_RIGHT_WRITE)
-		ready |= EPOLLOUT | EPOLLWRNORM;
+	if (filp->f_op == &gm_domain_fops) {
+		poll_wait(filp, &file->view->domain->wait, wait);
+		if (gm_records_ready(file->view->domain))
+			ready |= EPOLLIN | EPOLLRDNORM;
+	} else {
+		if (rights & GUESTMEM_RIGHT_READ)
+			ready |= EPOLLIN | EPOLLRDNORM;
+		if (rights & GUESTMEM_RIGHT_WRITE)
+			ready |= EPOLLOUT | EPOLLWRNORM;
+	}
 	if (!rights)
 		ready |= EPOLLHUP;
 	if (atomic_read(&file->events))
@@ -147,7 +188,8 @@ int gm_ioctl_eventfd(struct gm_cmd *cmd)
 	if (arg->flags ||
 	    arg->events & ~(GUESTMEM_EVENT_ADDED | GUESTMEM_EVENT_REMOVED |
 			    GUESTMEM_EVENT_REVOKED | GUESTMEM_EVENT_STALE |
-			    GUESTMEM_EVENT_LIMITED))
+			    GUESTMEM_EVENT_LIMITED | GUESTMEM_EVENT_FAULT |
+			    GUESTMEM_EVENT_RECORD))
 		return -EOPNOTSUPP;
 	new = kzalloc(sizeof(*new), GFP_KERNEL_ACCOUNT);
 	if (!new)

@@ -40,7 +40,11 @@ static inline type gm_fail_##name proto						\
 }
 
 /* Memory */
-GM_FAIL(void *, kzalloc, (size_t size, gfp_t gfp), NULL, kzalloc(size, gfp))
+static inline void *gm_fail_kzalloc(size_t size, gfp_t gfp)
+{
+	return !(gfp & __GFP_NOFAIL) && gm_fail_step() ? NULL : kzalloc(size, gfp);
+}
+
 #undef kzalloc
 #define kzalloc(...) gm_fail_kzalloc(__VA_ARGS__)
 
@@ -60,6 +64,11 @@ GM_FAIL(void *, kvmalloc_array, (size_t n, size_t size, gfp_t gfp), NULL,
 GM_FAIL(void *, kvcalloc, (size_t n, size_t size, gfp_t gfp), NULL, kvcalloc(n, size, gfp))
 #undef kvcalloc
 #define kvcalloc(...) gm_fail_kvcalloc(__VA_ARGS__)
+
+GM_FAIL(void *, kmem_cache_alloc, (struct kmem_cache *cache, gfp_t gfp), NULL,
+	kmem_cache_alloc(cache, gfp))
+#undef kmem_cache_alloc
+#define kmem_cache_alloc(...) gm_fail_kmem_cache_alloc(__VA_ARGS__)
 
 GM_FAIL(void *, vmalloc, (unsigned long size, gfp_t gfp), NULL, __vmalloc(size, gfp))
 #undef __vmalloc
@@ -176,6 +185,11 @@ GM_FAIL(vm_fault_t, insert_pmd, (struct vm_fault *vmf, u64 pfn, bool write), VM_
 GM_FAIL(struct inode *, alloc_anon_inode, (struct super_block *sb), ERR_PTR(-ENOMEM),
 	alloc_anon_inode(sb))
 #define alloc_anon_inode(...) gm_fail_alloc_anon_inode(__VA_ARGS__)
+
+#undef KMEM_CACHE
+#define KMEM_CACHE(type, flags)							\
+	(gm_fail_step() ? NULL : kmem_cache_create(#type, sizeof(struct type),	\
+						   __alignof__(struct type), flags, NULL))
 
 GM_FAIL(struct file *, anon_inode_getfile,
 	(const char *name, const struct file_operations *fops, void *priv, int flags),

@@ -6,11 +6,11 @@
  * in a region; @len is bytes.
  *
  * The locking order is guests_mutex, guest::revoke_mutex, guest::event_mutex, mmap_lock ->
- * guest::regions_rwsem -> guest::locks_mutex, i_mmap_rwsem, page table locks,
- * region::suspect_lock.
+ * guest::regions_rwsem -> domain::rwsem -> guest::locks_mutex, i_mmap_rwsem, page table
+ * locks, region::suspect_lock, domain::records_lock.
  *
  * The fault handler takes regions_rwsem under mmap_lock, and zapping under it calls
- * the MMU notifiers of whoever maps the guest. So under regions_rwsem there is no
+ * the MMU notifiers of whoever maps the guest. So under it, and domain::rwsem, there is no
  * GUP, no user copy that may fault, no wait for anybody who may want mmap_lock, and
  * no allocation but those of page tables and of a pipe's pages; and our own MMU
  * notifier takes only spinlocks.
@@ -24,6 +24,7 @@
 #include <linux/list.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
+#include <linux/nospec.h>
 #include <linux/refcount.h>
 #include <linux/rwsem.h>
 #include <linux/spinlock.h>
@@ -47,6 +48,16 @@
 #define GUESTMEM_MAX_DEPTH	8
 #define GUESTMEM_MAX_EVENTFDS	64
 
+/*
+ * Of a domain mappings, and faults that are not resolved; of a session exports; and of an
+ * export or a DMA lock of a session mappings: what is looked at in one hold of locks.
+ */
+#define GUESTMEM_MAX_MAPPINGS	(1ULL << 23)
+#define GUESTMEM_MAX_FAULTS	1024U
+#define GUESTMEM_MAX_EXPORTS	16384
+#define GUESTMEM_MAX_PARTS	16384U
+#define GUESTMEM_MAX_RECORDS	512ULL
+
 /* Bytes copied under one hold of regions_rwsem; bounds how long a revoke waits. */
 #define GUESTMEM_BURST		(256UL << 10)
 
@@ -57,8 +68,8 @@
  * @node: in the list of guests
  * @regions_rwsem: protects @regions, @nregions, @nlive, @last_id, @generation,
  *	@views, @last_view_id, view::rights, view::nviews, view::generation,
- *	view::table, region::state and region::flags. A reader may use a live region that it found, and its pages,
- *	until it lets go.
+ *	view::table, region::state and region::flags. A reader may use a live region that
+ *	it found, and its pages, until it lets go.
  * @regions: the regions that occupy addresses, by GPA
  * @nregions: how many they are
  * @nlive: how many of them are live
@@ -69,7 +80,8 @@
  * @revoke_mutex: held while drivers are asked to stop: who comes later, about the
  *	same lock, finds that they have
  * @locks_mutex: protects @pinned_regions, region::locks, region::nlocks,
- *	dma_lock::revoked, client::nrevoking, view::locks and view::nlocks
+ *	dma_lock::revoked, dma_lock::faulted, client::nrevoking, view::locks, view::nlocks
+ *	and domain::faulted_locks
  * @pinned_regions: every region with pages, revoked ones that are locked included
  * @drain: waits for DMA locks to end, client::nrevoking to become 0, or
  *	region::kref to become 1
@@ -187,6 +199,9 @@ struct gm_region {
  * @pid: who made it
  * @locks: DMA locks that were taken by it
  * @nlocks: how many, by direction
+ * @domain: the IOVA to GPA table that it is, or is a session of; then there is no @shift,
+ *	and @start and @last are the aperture. Else NULL
+ * @session: what it has exported, if it is one; else NULL
  */
 struct gm_view {
 	refcount_t refs;
@@ -206,6 +221,170 @@ struct gm_view {
 	struct pid *pid;
 	struct list_head locks;
 	u32 nlocks[GUESTMEM_DMA_BIDIRECTIONAL + 1];
+	struct gm_domain *domain;
+	struct gm_session *session;
+};
+
+/* A CPU that guesses @address to be from @start to @last must not look beside that: by pages. */
+static inline u64 gm_clamp(u64 address, u64 start, u64 last)
+{
+	u64 first = start >> PAGE_SHIFT, npages = (last >> PAGE_SHIFT) - first + 1;
+
+	return ((first + array_index_nospec((address >> PAGE_SHIFT) - first, npages)) <<
+		PAGE_SHIFT) + offset_in_page(address);
+}
+
+/* GUESTMEM_VIEW_IS_* */
+static inline u32 gm_view_kind(const struct gm_view *view)
+{
+	if (!view->domain)
+		return GUESTMEM_VIEW_IS_PART;
+	return view->session ? GUESTMEM_VIEW_IS_SESSION : GUESTMEM_VIEW_IS_DOMAIN;
+}
+
+/**
+ * struct gm_record - a record that waits to be read
+ * @record: what is read, but for the process
+ * @pid: that one, or NULL
+ */
+struct gm_record {
+	struct guestmem_record record;
+	struct pid *pid;
+};
+
+/**
+ * struct gm_mapping - an IOVA range and what it means
+ * @node: in domain::mappings, by IOVA
+ * @gpa_node: in domain::by_gpa, if it is of the guest
+ * @next: while it is in no tree: in a list
+ * @gpa_subtree_last: see interval_tree_generic.h
+ * @start: first IOVA
+ * @last: last IOVA
+ * @gpa: first GPA
+ * @external: or memory that is not in the guest; its addresses are the IOVAs
+ * @rights: GUESTMEM_RIGHT_READ, _WRITE
+ * @is_external: which of the two
+ *
+ * There may be millions.
+ */
+struct gm_mapping {
+	struct rb_node node;
+	union {
+		struct rb_node gpa_node;
+		struct gm_mapping *next;
+	};
+	u64 gpa_subtree_last;
+	u64 start;
+	u64 last;
+	union {
+		u64 gpa;
+		struct gm_region *external;
+	};
+	u32 rights;
+	bool is_external;
+};
+
+static_assert(sizeof(struct gm_mapping) <= 96);
+
+/**
+ * struct gm_domain - an IOVA to GPA table
+ * @view: what it is of; its sessions are made from that
+ * @granule: what mappings are multiples of
+ * @rwsem: protects all up to @records, but @nlocks and @faulted_locks, and of its sessions
+ *	all but session::news
+ * @mappings: by IOVA
+ * @by_gpa: the same, by GPA
+ * @nmappings: how many
+ * @generation: grows with each change of them
+ * @sessions: its clients
+ * @nexports: exports that they have
+ * @nlocks: DMA locks that they have; changed under locks_mutex, with @rwsem held so that
+ *	who has it for writing can read it
+ * @faulted_locks: those of them whose drivers are to be asked to stop
+ * @nfaults: faults there have been
+ * @faults: those that are not resolved
+ * @nunresolved: how many
+ * @deadline_work: ends what was not released in time
+ * @resolved: waits for faults to be resolved
+ * @records_lock: protects @records and @nrecords
+ * @records: the last GUESTMEM_MAX_RECORDS
+ * @nrecords: number of the newest
+ * @read_mutex: protects @nread
+ * @nread: number of the last that was read
+ * @wait: waits for records
+ * @news: there are some, or session::news, that nobody was told of
+ */
+struct gm_domain {
+	struct gm_view *view;
+	u64 granule;
+	struct rw_semaphore rwsem;
+	struct rb_root mappings;
+	struct rb_root_cached by_gpa;
+	u64 nmappings;
+	u64 generation;
+	struct list_head sessions;
+	u32 nexports;
+	u32 nlocks;
+	struct list_head faulted_locks;
+	u64 nfaults;
+	struct list_head faults;
+	u32 nunresolved;
+	struct delayed_work deadline_work;
+	wait_queue_head_t resolved;
+
+	spinlock_t records_lock;
+	struct gm_record *records;
+	u64 nrecords;
+	struct mutex read_mutex;
+	u64 nread;
+	wait_queue_head_t wait;
+	bool news;
+};
+
+/**
+ * struct gm_session - what a client of a domain has
+ * @view: what it is
+ * @node: in domain::sessions
+ * @live: exports that can be used, by IOVA, for each combination of rights
+ * @dead: those that can only be released
+ * @exports: all of them, by handle
+ * @next_handle: where the search for a free handle begins
+ * @nexports: how many
+ * @exported: bytes in @live, those in two exports counted twice
+ * @nfaults: how often it was hit
+ * @broken: it was, and has not released all since
+ * @news: it was, and was not told
+ */
+struct gm_session {
+	struct gm_view *view;
+	struct list_head node;
+	struct rb_root_cached live[(GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE) + 1];
+	struct rb_root_cached dead;
+	struct xarray exports;
+	u32 next_handle;
+	u32 nexports;
+	u64 exported;
+	u64 nfaults;
+	bool broken;
+	bool news;
+};
+
+/**
+ * struct gm_export - an IOVA range that a session uses
+ * @node: the range, in one of session::live or in @dead
+ * @born: domain::nfaults when it was made
+ * @pid: who made it
+ * @handle: its number in the session
+ * @rights: GUESTMEM_RIGHT_READ, _WRITE: what it is used for
+ * @dead: some of it was taken back
+ */
+struct gm_export {
+	struct interval_tree_node node;
+	u64 born;
+	struct pid *pid;
+	u32 handle;
+	u32 rights;
+	bool dead;
 };
 
 /**
@@ -249,15 +428,23 @@ struct guestmem_client {
 };
 
 /**
- * struct gm_hold - a DMA lock's hold on one region
- * @node: in region::locks
+ * struct gm_hold - a DMA lock's hold on one region, for a part of what is locked
+ * @node: in region::locks; of a session's lock only the first in each region
  * @lock: the lock
  * @region: the region
+ * @start: first address of the part; with a page list by GPA, of the first page there
+ * @last: last address of it
+ * @index: page of the region that @start is in
+ * @faulted: of a session: some of it was unmapped
  */
 struct gm_hold {
 	struct list_head node;
 	struct guestmem_dma_lock *lock;
 	struct gm_region *region;
+	u64 start;
+	u64 last;
+	u32 index;
+	bool faulted;
 };
 
 /**
@@ -269,9 +456,13 @@ struct gm_hold {
  * @direction: GUESTMEM_DMA_*
  * @gpa: first address; with a page list, of its first page
  * @last: last address; with a page list, of its first page
+ * @pid: who took it
  * @revoked: a region of it, or the right to it, was revoked
+ * @faulted: of a session: some of it was unmapped
+ * @faulted_node: in domain::faulted_locks until its client was asked to stop; else empty
+ * @born: of a session: domain::nfaults when it was taken
  * @nmaps: DMA mappings of it
- * @nholds: regions it lies in
+ * @nholds: parts that it is made of
  * @holds: a hold for each
  */
 struct guestmem_dma_lock {
@@ -282,7 +473,11 @@ struct guestmem_dma_lock {
 	u32 direction;
 	u64 gpa;
 	u64 last;
+	struct pid *pid;
 	bool revoked;
+	bool faulted;
+	struct list_head faulted_node;
+	u64 born;
 	atomic_t nmaps;
 	u32 nholds;
 	struct gm_hold holds[];
@@ -291,7 +486,13 @@ struct guestmem_dma_lock {
 /**
  * struct gm_cursor - a walk over guest memory: from gm_walk_begin() to gm_walk_end()
  * @view: by whose addresses
+ * @need: GUESTMEM_RIGHT_* that it takes
  * @region: region of the last step, or NULL
+ * @shift: what an address there is more by as an address of the region
+ * @part_start: first address from which that is so, and that may be seen
+ * @part_last: last address up to which it is
+ * @rights: GUESTMEM_RIGHT_READ and _WRITE that there are for this part, as far as it is
+ *	not the view that has them
  * @run: run of the last step
  * @pfn: page frame of the page at the address of the last step
  * @start: first address from which the frames follow each other
@@ -301,7 +502,12 @@ struct guestmem_dma_lock {
  */
 struct gm_cursor {
 	struct gm_view *view;
+	u32 need;
 	struct gm_region *region;
+	u64 shift;
+	u64 part_start;
+	u64 part_last;
+	u32 rights;
 	u32 run;
 	u64 pfn;
 	u64 start;
@@ -343,6 +549,7 @@ int gm_check_right(u32 rights, u32 need, struct guestmem_error *err);
 
 /* main.c: the device node and the table of ioctls */
 extern const struct file_operations gm_fops;
+extern const struct file_operations gm_domain_fops;
 
 /**
  * struct gm_cmd - an ioctl being served
@@ -382,8 +589,14 @@ void gm_guest_changed(struct gm_region *region);
 /* view.c: what can be seen of it */
 int gm_views_init(void);
 void gm_views_exit(void);
-struct gm_view *gm_view_create(struct gm_guest *guest, struct gm_view *parent, u64 gpa, u64 last,
-			       u64 shift, u32 rights, struct guestmem_error *err);
+struct gm_view *gm_view_alloc(struct gm_guest *guest, struct gm_view *parent, u64 gpa, u64 last,
+			      u64 shift, u32 rights);
+int gm_view_publish(struct gm_view *view, struct guestmem_error *err);
+void gm_view_free(struct gm_view *view);
+int gm_view_respond(struct gm_cmd *cmd, struct gm_view *view, s32 *fd, u64 *id,
+		    struct guestmem_error *err);
+void gm_view_revoke(struct gm_view *view);
+struct gm_view *gm_views_next(struct gm_guest *guest, struct gm_view *view);
 void gm_view_get(struct gm_view *view);
 void gm_view_put(struct gm_view *view);
 bool gm_view_is_of(const struct gm_view *view, const struct gm_view *ancestor);
@@ -395,6 +608,8 @@ u32 gm_view_flags(const struct gm_view *view, const struct gm_region *region);
 u32 gm_view_nlocks(struct gm_view *view);
 void gm_view_changed(struct gm_view *view);
 int gm_check_view(struct gm_view *view, u32 need, struct guestmem_error *err);
+int gm_check_cursor(const struct gm_cursor *cur, u64 address, u32 need,
+		    struct guestmem_error *err);
 int gm_walk_begin(struct gm_cursor *cur, struct gm_view *view, u32 need,
 		  struct guestmem_error *err);
 void gm_walk_end(struct gm_cursor *cur);
@@ -403,8 +618,54 @@ int gm_ioctl_view_create(struct gm_cmd *cmd);
 int gm_ioctl_view_list(struct gm_cmd *cmd);
 int gm_ioctl_view_limit(struct gm_cmd *cmd);
 
+/* domain.c: what sessions see, and how it is taken back */
+int gm_domains_init(void);
+void gm_domains_exit(void);
+const struct gm_mapping *gm_domain_lookup(struct gm_domain *domain, u64 iova);
+struct gm_mapping *gm_mapping_next(const struct gm_mapping *mapping);
+void gm_domain_info(struct gm_view *view, struct guestmem_info *info);
+void gm_domain_export_gone(struct gm_domain *domain, const struct gm_export *export);
+void gm_session_locked(struct guestmem_dma_lock *lock);
+void gm_session_unlocked(struct guestmem_dma_lock *lock);
+bool gm_domain_region_used(struct gm_domain *domain, struct gm_region *region);
+void gm_domain_region_gone(struct gm_domain *domain, struct gm_region *region);
+void gm_domain_region_stale(struct gm_domain *domain, struct gm_region *region);
+void gm_domain_close(struct gm_domain *domain);
+void gm_domain_free(struct gm_domain *domain);
+int gm_ioctl_domain_create(struct gm_cmd *cmd);
+int gm_ioctl_domain_map(struct gm_cmd *cmd);
+int gm_ioctl_domain_unmap(struct gm_cmd *cmd);
+int gm_ioctl_domain_list(struct gm_cmd *cmd);
+
+/* session.c: who sees it */
+void gm_session_attach(struct gm_session *session);
+void gm_session_detach(struct gm_session *session);
+void gm_session_free(struct gm_session *session);
+bool gm_session_seek(struct gm_cursor *cur, u64 iova);
+void gm_session_break(struct gm_session *session);
+bool gm_session_exports(struct gm_session *session, u64 start, u64 last);
+u32 gm_session_hit(struct gm_session *session, u64 start, u64 last, struct pid **pid,
+		   bool *fresh);
+void gm_session_end_hit(struct gm_session *session, u64 start, u64 last, u64 fault,
+			u64 elapsed_ms);
+bool gm_session_end_live(struct gm_session *session, u64 start, u64 last);
+void gm_session_limited(struct gm_session *session);
+u32 gm_session_release_all(struct gm_session *session);
+int gm_ioctl_session_create(struct gm_cmd *cmd);
+int gm_ioctl_export(struct gm_cmd *cmd);
+int gm_ioctl_release(struct gm_cmd *cmd);
+
+/* record.c: what the owner reads of that */
+void gm_record(struct gm_domain *domain, const struct guestmem_record *record, struct pid *pid);
+void gm_records_free(struct gm_domain *domain);
+bool gm_records_ready(struct gm_domain *domain);
+ssize_t gm_records_read(struct kiocb *kiocb, struct iov_iter *to);
+
 /* region.c: regions come and go */
 void gm_region_put(struct gm_region *region);
+struct gm_region *gm_region_external(struct gm_guest *guest,
+				     const struct guestmem_region_add *arg,
+				     struct guestmem_error *err);
 int gm_ioctl_region_add(struct gm_cmd *cmd);
 int gm_ioctl_region_remove(struct gm_cmd *cmd);
 int gm_ioctl_region_list(struct gm_cmd *cmd);
@@ -465,6 +726,7 @@ void gm_unlock(struct guestmem_dma_lock *lock);
 u32 gm_lock_needs(u32 direction);
 void gm_revoke_region_clients(struct gm_region *region);
 void gm_revoke_view_clients(struct gm_view *view);
+void gm_revoke_domain_clients(struct gm_domain *domain);
 void gm_file_unlock_all(struct gm_file *file);
 int gm_ioctl_lock(struct gm_cmd *cmd);
 int gm_ioctl_unlock(struct gm_cmd *cmd);
@@ -481,7 +743,7 @@ struct gm_piece {
 	size_t len;
 };
 
-int gm_piece_at(struct gm_cursor *cur, u64 gpa, u64 len, bool write, struct gm_piece *piece,
+int gm_piece_at(struct gm_cursor *cur, u64 gpa, u64 len, u32 need, struct gm_piece *piece,
 		struct guestmem_error *err);
 ssize_t gm_read_iter(struct kiocb *kiocb, struct iov_iter *to);
 ssize_t gm_write_iter(struct kiocb *kiocb, struct iov_iter *from);
@@ -505,6 +767,7 @@ void gm_zap(struct gm_view *view, u64 start, u64 last);
 /* event.c */
 void gm_event_region(struct gm_region *region, u32 event);
 void gm_event_view(struct gm_view *view, u32 event);
+void gm_event_domain(struct gm_domain *domain);
 __poll_t gm_poll(struct file *filp, struct poll_table_struct *wait);
 void gm_file_drop_eventfds(struct gm_file *file);
 int gm_ioctl_eventfd(struct gm_cmd *cmd);

@@ -28,29 +28,29 @@
  * @cur: the walk
  * @gpa: first address
  * @len: bytes that are wanted
- * @write: to change it
+ * @need: GUESTMEM_RIGHT_READ, _WRITE, or both: what for
  * @piece: what of it can be touched at once
  * @err: why not
  *
  * Context: the piece is valid until the walk ends.
  * Return: 0, -ENXIO, -EACCES or -EHWPOISON.
  */
-int gm_piece_at(struct gm_cursor *cur, u64 gpa, u64 len, bool write, struct gm_piece *piece,
+int gm_piece_at(struct gm_cursor *cur, u64 gpa, u64 len, u32 need, struct gm_piece *piece,
 		struct guestmem_error *err)
 {
-	struct gm_region *region;
 	struct page *page;
+	int rc;
 
-	region = gm_cursor_seek(cur, gpa);
-	if (!region)
+	if (!gm_cursor_seek(cur, gpa))
 		return gm_fail(err, -ENXIO, GUESTMEM_REASON_HOLE, gpa, 0, 0);
-	if (write && region->flags & GUESTMEM_REGION_READONLY)
-		return gm_fail(err, -EACCES, GUESTMEM_REASON_READONLY, gpa, 0, 0);
+	rc = gm_check_cursor(cur, gpa, need, err);
+	if (rc)
+		return rc;
 	page = pfn_to_page(cur->pfn);
 	if (is_page_hwpoison(page))
 		return gm_fail(err, -EHWPOISON, GUESTMEM_REASON_POISONED, gpa, 0, 0);
 	piece->data = page_address(page) + offset_in_page(gpa);
-	piece->len = min_t(u64, PAGE_SIZE - offset_in_page(gpa), len);
+	piece->len = min_t(u64, PAGE_SIZE - offset_in_page(gpa), min(len, cur->last - gpa + 1));
 	return 0;
 }
 
@@ -73,7 +73,7 @@ static size_t gm_burst_iter(struct gm_view *view, u64 gpa, struct iov_iter *iter
 		return 0;
 	pagefault_disable();
 	while (done < want) {
-		*rc = gm_piece_at(&cur, gpa + done, want - done, write, &piece, NULL);
+		*rc = gm_piece_at(&cur, gpa + done, want - done, cur.need, &piece, NULL);
 		if (*rc)
 			break;
 		if (write)
@@ -131,7 +131,7 @@ ssize_t gm_read_iter(struct kiocb *kiocb, struct iov_iter *to)
 	if (rc)
 		return rc;
 	rc = gm_io_iter(view, gpa, to, false);
-	if (rc == -ENXIO) {
+	if (rc == -ENXIO && !view->session) {
 		down_read(&view->guest->regions_rwsem);
 		if (!gm_view_next(view, gpa, &start, &last))
 			rc = 0;
@@ -224,7 +224,8 @@ int gm_copy_kernel(struct gm_view *view, u32 need, u64 gpa, void *buf, size_t le
 	if (rc)
 		return rc;
 	while (*done < len) {
-		rc = gm_piece_at(&cur, gpa + *done, len - *done, write, &piece, NULL);
+		rc = gm_piece_at(&cur, gpa + *done, len - *done, gm_io_needs(write), &piece,
+				 NULL);
 		if (rc)
 			break;
 		if (write)
@@ -270,7 +271,7 @@ int gm_fill(struct gm_view *view, u64 gpa, u8 value, u64 len, u64 *done,
 		if (rc)
 			break;
 		for (burst = 0; burst < GUESTMEM_BURST && *done < len; burst += piece.len) {
-			rc = gm_piece_at(&cur, gpa + *done, len - *done, true, &piece, err);
+			rc = gm_piece_at(&cur, gpa + *done, len - *done, cur.need, &piece, err);
 			if (rc)
 				break;
 			memset(piece.data, value, piece.len);
@@ -297,13 +298,17 @@ static int gm_copy(struct gm_view *view, u64 dst, u64 src, u64 len, u64 *done,
 				   err);
 		if (rc)
 			break;
-		/* Both are one walk: a reader that waits for the lock a second time may wait forever. */
+		/* Both are one walk: who waits for the lock a second time may wait forever. */
 		from_cur = to_cur;
+		from_cur.need = GUESTMEM_RIGHT_READ;
+		to_cur.need = GUESTMEM_RIGHT_WRITE;
 		for (burst = 0; burst < GUESTMEM_BURST && *done < len; burst += n) {
-			rc = gm_piece_at(&from_cur, src + *done, len - *done, false, &from, err);
+			rc = gm_piece_at(&from_cur, src + *done, len - *done,
+					 GUESTMEM_RIGHT_READ, &from, err);
 			if (rc)
 				break;
-			rc = gm_piece_at(&to_cur, dst + *done, from.len, true, &to, err);
+			rc = gm_piece_at(&to_cur, dst + *done, from.len,
+					 GUESTMEM_RIGHT_WRITE, &to, err);
 			if (rc)
 				break;
 			n = to.len;

@@ -20,7 +20,10 @@
 
 static void gm_lock_release(struct kref *kref)
 {
-	kvfree(container_of(kref, struct guestmem_dma_lock, kref));
+	struct guestmem_dma_lock *lock = container_of(kref, struct guestmem_dma_lock, kref);
+
+	put_pid(lock->pid);
+	kvfree(lock);
 }
 
 static struct guestmem_dma_lock *gm_lock_alloc(u32 nholds)
@@ -31,6 +34,8 @@ static struct guestmem_dma_lock *gm_lock_alloc(u32 nholds)
 	if (!lock)
 		return NULL;
 	kref_init(&lock->kref);
+	lock->pid = get_pid(task_tgid(current));
+	INIT_LIST_HEAD(&lock->faulted_node);
 	return lock;
 }
 
@@ -41,65 +46,6 @@ static bool gm_has_hold(struct gm_region *region, struct guestmem_dma_lock *lock
 	/* locks_mutex is not dropped while a lock is taken, so its hold is the newest. */
 	newest = list_first_entry_or_null(&region->locks, struct gm_hold, node);
 	return newest && newest->lock == lock;
-}
-
-/*
- * Hold all regions of a range. There may be more than @capacity: then they are
- * counted only, and the caller comes back with more room.
- */
-static int gm_hold_range(struct guestmem_dma_lock *lock, struct gm_cursor *cur, u32 capacity,
-			 u32 *needed, u64 gpa, u64 last, struct guestmem_error *err)
-{
-	struct gm_region *region;
-	struct gm_hold *hold;
-	u64 start, region_last;
-
-	for (;;) {
-		region = gm_cursor_seek(cur, gpa);
-		if (!region)
-			return gm_fail(err, -ENXIO, GUESTMEM_REASON_HOLE, gpa, 0, 0);
-		if (lock->direction != GUESTMEM_DMA_TO_DEVICE &&
-		    region->flags & GUESTMEM_REGION_READONLY)
-			return gm_fail(err, -EACCES, GUESTMEM_REASON_READONLY, gpa, 0, 0);
-		if (!gm_has_hold(region, lock)) {
-			if (lock->nholds < capacity) {
-				hold = &lock->holds[lock->nholds++];
-				hold->lock = lock;
-				hold->region = region;
-				kref_get(&region->kref);
-				list_add(&hold->node, &region->locks);
-				WRITE_ONCE(region->nlocks, region->nlocks + 1);
-			}
-			(*needed)++;
-		}
-		gm_view_part(cur->view, region->node.start, region->node.last, &start,
-			     &region_last);
-		if (region_last >= last)
-			return 0;
-		gpa = region_last + 1;
-	}
-}
-
-/* From now on nobody finds the lock by its regions. They stay until gm_put_holds(). */
-static void gm_unlink_holds(struct guestmem_dma_lock *lock)
-{
-	u32 i;
-
-	lockdep_assert_held(&lock->view->guest->locks_mutex);
-	for (i = 0; i < lock->nholds; i++) {
-		struct gm_region *region = lock->holds[i].region;
-
-		list_del(&lock->holds[i].node);
-		WRITE_ONCE(region->nlocks, region->nlocks - 1);
-	}
-}
-
-static void gm_put_holds(struct guestmem_dma_lock *lock)
-{
-	u32 i;
-
-	for (i = 0; i < lock->nholds; i++)
-		gm_region_put(lock->holds[i].region);
 }
 
 /**
@@ -119,13 +65,111 @@ u32 gm_lock_needs(u32 direction)
 	return need;
 }
 
+/* Does what is held last go on with the page at @index of a region? */
+static struct gm_hold *gm_hold_before(struct guestmem_dma_lock *lock, struct gm_region *region,
+				      u64 address, u32 index)
+{
+	struct gm_hold *hold = lock->nholds ? &lock->holds[lock->nholds - 1] : NULL;
+
+	/* Nothing comes before address 0. */
+	if (hold && address && hold->region == region && hold->last + 1 == address &&
+	    hold->index + ((hold->last >> PAGE_SHIFT) - (hold->start >> PAGE_SHIFT)) + 1 == index)
+		return hold;
+	return NULL;
+}
+
+static void gm_hold_add(struct guestmem_dma_lock *lock, struct gm_region *region, u64 start,
+			u64 last, u32 index)
+{
+	struct gm_hold *hold = &lock->holds[lock->nholds++];
+
+	hold->lock = lock;
+	hold->region = region;
+	hold->start = start;
+	hold->last = last;
+	hold->index = index;
+	hold->faulted = false;
+	kref_get(&region->kref);
+	INIT_LIST_HEAD(&hold->node);
+	if (gm_has_hold(region, lock))
+		return;
+	list_add(&hold->node, &region->locks);
+	WRITE_ONCE(region->nlocks, region->nlocks + 1);
+}
+
+/*
+ * Hold all regions of a range. There may be more parts than @capacity: then they are
+ * counted only, and the caller comes back with more room. Of a page list by GPA one for
+ * each region will do; what a session has locked must be known by its IOVAs.
+ */
+static int gm_hold_range(struct guestmem_dma_lock *lock, struct gm_cursor *cur, u32 capacity,
+			 u32 *needed, u32 *nparts, u64 gpa, u64 last, struct guestmem_error *err)
+{
+	u32 need = gm_lock_needs(lock->direction) & (GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE);
+	struct gm_region *region;
+	struct gm_hold *before;
+	u64 part_last;
+	u32 index;
+	int rc;
+
+	for (;;) {
+		region = gm_cursor_seek(cur, gpa);
+		if (!region)
+			return gm_fail(err, -ENXIO, GUESTMEM_REASON_HOLE, gpa, 0, 0);
+		rc = gm_check_cursor(cur, gpa, need, err);
+		if (rc)
+			return rc;
+		part_last = min(cur->part_last, last);
+		index = (gpa + cur->shift - region->node.start) >> PAGE_SHIFT;
+		before = gm_hold_before(lock, region, gpa, index);
+		if (before) {
+			before->last = part_last;
+		} else if (cur->view->session || !gm_has_hold(region, lock)) {
+			if (lock->nholds < capacity)
+				gm_hold_add(lock, region, gpa, part_last, index);
+			(*needed)++;
+		}
+		/* All of it in one hold of the locks: those that go on with one another, too. */
+		if (cur->view->session && ++*nparts > GUESTMEM_MAX_PARTS)
+			return gm_fail(err, -ENOSPC, GUESTMEM_REASON_LIMIT, gpa, *nparts,
+				       GUESTMEM_MAX_PARTS);
+		if (part_last == last)
+			return 0;
+		gpa = part_last + 1;
+	}
+}
+
+/* From now on nobody finds the lock by its regions. They stay until gm_put_holds(). */
+static void gm_unlink_holds(struct guestmem_dma_lock *lock)
+{
+	u32 i;
+
+	lockdep_assert_held(&lock->view->guest->locks_mutex);
+	for (i = 0; i < lock->nholds; i++) {
+		struct gm_region *region = lock->holds[i].region;
+
+		if (list_empty(&lock->holds[i].node))
+			continue;
+		list_del(&lock->holds[i].node);
+		WRITE_ONCE(region->nlocks, region->nlocks - 1);
+	}
+}
+
+static void gm_put_holds(struct guestmem_dma_lock *lock)
+{
+	u32 i;
+
+	for (i = 0; i < lock->nholds; i++)
+		gm_region_put(lock->holds[i].region);
+}
+
 static int gm_try_lock(struct guestmem_dma_lock *lock, u32 capacity, u32 *needed,
 		       const u64 *pages, u32 npages, struct guestmem_error *err)
 {
 	struct gm_guest *guest = lock->view->guest;
 	struct gm_cursor cur;
+	u32 nparts = 0, i;
 	int rc;
-	u32 i;
 
 	*needed = 0;
 	rc = gm_walk_begin(&cur, lock->view, gm_lock_needs(lock->direction), err);
@@ -133,13 +177,16 @@ static int gm_try_lock(struct guestmem_dma_lock *lock, u32 capacity, u32 *needed
 		return rc;
 	mutex_lock(&guest->locks_mutex);
 	if (!pages)
-		rc = gm_hold_range(lock, &cur, capacity, needed, lock->gpa, lock->last, err);
+		rc = gm_hold_range(lock, &cur, capacity, needed, &nparts, lock->gpa, lock->last,
+				   err);
 	for (i = 0; !rc && i < npages; i++)
-		rc = gm_hold_range(lock, &cur, capacity, needed, pages[i],
+		rc = gm_hold_range(lock, &cur, capacity, needed, &nparts, pages[i],
 				   pages[i] + PAGE_SIZE - 1, err);
 	if (!rc && *needed <= capacity) {
 		list_add(&lock->node, &lock->view->locks);
 		lock->view->nlocks[lock->direction]++;
+		if (lock->view->session)
+			gm_session_locked(lock);
 	} else {
 		/* At once, so that no driver is asked to give up what it was never given. */
 		gm_unlink_holds(lock);
@@ -161,7 +208,8 @@ static int gm_try_lock(struct guestmem_dma_lock *lock, u32 capacity, u32 *needed
  * @err: why not
  *
  * Context: sleeps; no lock of the guest's held.
- * Return: the lock, or an ERR_PTR: -ENXIO, -EACCES, -ESTALE, -ENOMEM; then nothing is held.
+ * Return: the lock, or an ERR_PTR: -ENXIO, -EACCES, -ESTALE, -ENOMEM, or for a session
+ * -ENOSPC: of too many parts; then nothing is held.
  * Undone by gm_unlock().
  */
 struct guestmem_dma_lock *gm_lock(struct gm_view *view, struct guestmem_client *client,
@@ -206,11 +254,20 @@ void gm_unlock(struct guestmem_dma_lock *lock)
 
 	trace_guestmem_unlock(guest->id, lock->view->id, lock->gpa, lock->last, lock->nholds,
 			      lock->direction);
+	if (lock->view->session)
+		down_write(&lock->view->domain->rwsem);
 	mutex_lock(&guest->locks_mutex);
 	list_del(&lock->node);
 	lock->view->nlocks[lock->direction]--;
 	gm_unlink_holds(lock);
+	if (lock->view->session)
+		gm_session_unlocked(lock);
 	mutex_unlock(&guest->locks_mutex);
+	if (lock->view->session) {
+		up_write(&lock->view->domain->rwsem);
+		if (READ_ONCE(lock->view->domain->news))
+			gm_event_domain(lock->view->domain);
+	}
 	gm_put_holds(lock);
 	atomic_inc(&guest->nunlocks);
 	wake_up_all(&guest->drain);
@@ -237,6 +294,20 @@ static struct guestmem_dma_lock *gm_next_of_view(void *of)
 		if (lock->client && !lock->revoked &&
 		    gm_lock_needs(lock->direction) & ~READ_ONCE(view->rights))
 			return lock;
+	return NULL;
+}
+
+static struct guestmem_dma_lock *gm_next_of_domain(void *of)
+{
+	struct gm_domain *domain = of;
+	struct guestmem_dma_lock *lock;
+
+	while ((lock = list_first_entry_or_null(&domain->faulted_locks, struct guestmem_dma_lock,
+						faulted_node))) {
+		list_del_init(&lock->faulted_node);
+		if (!lock->revoked)
+			return lock;
+	}
 	return NULL;
 }
 
@@ -288,6 +359,17 @@ void gm_revoke_region_clients(struct gm_region *region)
 void gm_revoke_view_clients(struct gm_view *view)
 {
 	gm_revoke_clients(view->guest, gm_next_of_view, view);
+}
+
+/**
+ * gm_revoke_domain_clients - have all drivers stop whose memory was unmapped
+ * @domain: where from
+ *
+ * Context: sleeps; no lock of the guest's held.
+ */
+void gm_revoke_domain_clients(struct gm_domain *domain)
+{
+	gm_revoke_clients(domain->view->guest, gm_next_of_domain, domain);
 }
 
 /**
@@ -362,9 +444,9 @@ static bool gm_holds_are_live(struct guestmem_dma_lock *lock)
 
 	down_read(&guest->regions_rwsem);
 	for (i = 0; i < lock->nholds; i++)
-		live &= lock->holds[i].region->state == GM_REGION_LIVE;
+		live &= READ_ONCE(lock->holds[i].region->state) == GM_REGION_LIVE;
 	up_read(&guest->regions_rwsem);
-	return live;
+	return live && !READ_ONCE(lock->faulted);
 }
 
 static int gm_lock_extents(struct gm_extents *to, struct guestmem_dma_lock *lock,

@@ -81,12 +81,13 @@ static int gm_open(struct inode *inode, struct file *filp)
 		kfree(file);
 		return -ENOMEM;
 	}
-	view = gm_view_create(guest, NULL, 0, U64_MAX, 0, gm_open_rights(filp), NULL);
-	if (IS_ERR(view)) {
-		gm_guest_put(guest);
+	view = gm_view_alloc(guest, NULL, 0, U64_MAX, 0, gm_open_rights(filp));
+	gm_guest_put(guest);
+	if (!view) {
 		kfree(file);
-		return PTR_ERR(view);
+		return -ENOMEM;
 	}
+	gm_view_publish(view, NULL);
 	gm_file_show(filp, file, view);
 	return 0;
 }
@@ -99,22 +100,25 @@ static int gm_open(struct inode *inode, struct file *filp)
  */
 struct file *gm_file_create(struct gm_view *view)
 {
-	u32 rights = view->rights;
+	bool owner = view->domain && !view->session;
+	u32 rights = READ_ONCE(view->rights);
 	struct gm_file *file;
 	struct file *filp;
 	int flags = O_RDONLY;
 
-	if (rights & GUESTMEM_RIGHT_WRITE)
+	if (!owner && rights & GUESTMEM_RIGHT_WRITE)
 		flags = rights & GUESTMEM_RIGHT_READ ? O_RDWR : O_WRONLY;
 	file = gm_file_alloc();
 	if (!file)
 		return ERR_PTR(-ENOMEM);
-	filp = anon_inode_getfile("[guestmem]", &gm_fops, NULL, flags | O_CLOEXEC);
+	filp = anon_inode_getfile(owner ? "[guestmem-domain]" : "[guestmem]",
+				  owner ? &gm_domain_fops : &gm_fops, NULL, flags | O_CLOEXEC);
 	if (IS_ERR(filp)) {
 		kfree(file);
 		return filp;
 	}
-	filp->f_mode |= FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE;
+	if (!owner)
+		filp->f_mode |= FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE;
 	gm_file_show(filp, file, view);
 	return filp;
 }
@@ -130,6 +134,10 @@ static int gm_release(struct inode *inode, struct file *filp)
 	gm_file_drop_eventfds(file);
 	gm_file_unlock_all(file);
 	kfree(file);
+	if (view->session)
+		gm_session_release_all(view->session);
+	else if (view->domain)
+		gm_domain_close(view->domain);
 	gm_view_put(view);
 	return 0;
 }
@@ -179,6 +187,8 @@ static int gm_ioctl_info(struct gm_cmd *cmd)
 	arg->pinned = gm_view_measure(view, &arg->nregions);
 	arg->last = gm_view_last(view);
 	arg->nviews = view->nviews;
+	if (view->domain)
+		gm_domain_info(view, arg);
 	up_read(&guest->regions_rwsem);
 	return gm_cmd_respond(cmd);
 }
@@ -239,7 +249,21 @@ union gm_arg {
 	struct guestmem_view_create view_create;
 	struct guestmem_view_list view_list;
 	struct guestmem_view_limit view_limit;
+	struct guestmem_domain_create domain_create;
+	struct guestmem_domain_map domain_map;
+	struct guestmem_domain_unmap domain_unmap;
+	struct guestmem_domain_list domain_list;
+	struct guestmem_session_create session_create;
+	struct guestmem_export export;
+	struct guestmem_release release;
 };
+
+/* What kind of file an ioctl is for. */
+#define GM_BY_VIEW	(1U << GUESTMEM_VIEW_IS_PART)
+#define GM_BY_DOMAIN	(1U << GUESTMEM_VIEW_IS_DOMAIN)
+#define GM_BY_SESSION	(1U << GUESTMEM_VIEW_IS_SESSION)
+#define GM_BY_ACCESSOR	(GM_BY_VIEW | GM_BY_SESSION)
+#define GM_BY_ALL	(GM_BY_VIEW | GM_BY_DOMAIN | GM_BY_SESSION)
 
 /**
  * struct gm_op - an ioctl
@@ -247,6 +271,7 @@ union gm_arg {
  * @size: of its struct
  * @min_size: of its first version
  * @err_offset: of its struct guestmem_error, 0 if it has none
+ * @by: GM_BY_*
  * @revoked: works for a file that was revoked
  * @execute: serves it
  */
@@ -255,38 +280,54 @@ struct gm_op {
 	u32 size;
 	u32 min_size;
 	u32 err_offset;
+	u32 by;
 	bool revoked;
 	int (*execute)(struct gm_cmd *cmd);
 };
 
-#define GM_OP(_number, _struct, _last, _err, _revoked, _execute)			\
+#define GM_OP(_number, _struct, _last, _err, _by, _revoked, _execute)			\
 	[_IOC_NR(_number)] = {								\
 		.number = _number,							\
 		.size = sizeof(struct _struct) +					\
 			BUILD_BUG_ON_ZERO(sizeof(struct _struct) > sizeof(union gm_arg)),\
 		.min_size = offsetofend(struct _struct, _last),				\
 		.err_offset = _err,							\
+		.by = _by,								\
 		.revoked = _revoked,							\
 		.execute = _execute,							\
 	}
-#define GM_OP_ERR(_number, _struct, _execute)						\
-	GM_OP(_number, _struct, err, offsetof(struct _struct, err), false, _execute)
+#define GM_OP_ERR(_number, _struct, _by, _execute)					\
+	GM_OP(_number, _struct, err, offsetof(struct _struct, err), _by, false, _execute)
 
 static const struct gm_op gm_ops[] = {
-	GM_OP(GUESTMEM_INFO, guestmem_info, reserved, 0, true, gm_ioctl_info),
-	GM_OP_ERR(GUESTMEM_REGION_ADD, guestmem_region_add, gm_ioctl_region_add),
-	GM_OP_ERR(GUESTMEM_REGION_REMOVE, guestmem_region_remove, gm_ioctl_region_remove),
-	GM_OP_ERR(GUESTMEM_REGION_LIST, guestmem_region_list, gm_ioctl_region_list),
-	GM_OP_ERR(GUESTMEM_TRANSLATE, guestmem_translate, gm_ioctl_translate),
-	GM_OP_ERR(GUESTMEM_LOCK, guestmem_lock, gm_ioctl_lock),
-	GM_OP(GUESTMEM_UNLOCK, guestmem_unlock, reserved, 0, true, gm_ioctl_unlock),
-	GM_OP_ERR(GUESTMEM_FILL, guestmem_fill, gm_ioctl_fill),
-	GM_OP_ERR(GUESTMEM_COPY, guestmem_copy, gm_ioctl_copy),
-	GM_OP_ERR(GUESTMEM_ATOMIC, guestmem_atomic, gm_ioctl_atomic),
-	GM_OP(GUESTMEM_EVENTFD, guestmem_eventfd, events, 0, false, gm_ioctl_eventfd),
-	GM_OP_ERR(GUESTMEM_VIEW_CREATE, guestmem_view_create, gm_ioctl_view_create),
-	GM_OP_ERR(GUESTMEM_VIEW_LIST, guestmem_view_list, gm_ioctl_view_list),
-	GM_OP_ERR(GUESTMEM_VIEW_LIMIT, guestmem_view_limit, gm_ioctl_view_limit),
+	GM_OP(GUESTMEM_INFO, guestmem_info, reserved, 0, GM_BY_ALL, true, gm_ioctl_info),
+	GM_OP_ERR(GUESTMEM_REGION_ADD, guestmem_region_add, GM_BY_VIEW, gm_ioctl_region_add),
+	GM_OP_ERR(GUESTMEM_REGION_REMOVE, guestmem_region_remove, GM_BY_VIEW,
+		  gm_ioctl_region_remove),
+	GM_OP_ERR(GUESTMEM_REGION_LIST, guestmem_region_list, GM_BY_VIEW, gm_ioctl_region_list),
+	GM_OP_ERR(GUESTMEM_TRANSLATE, guestmem_translate, GM_BY_ACCESSOR, gm_ioctl_translate),
+	GM_OP_ERR(GUESTMEM_LOCK, guestmem_lock, GM_BY_ACCESSOR, gm_ioctl_lock),
+	GM_OP(GUESTMEM_UNLOCK, guestmem_unlock, reserved, 0, GM_BY_ACCESSOR, true,
+	      gm_ioctl_unlock),
+	GM_OP_ERR(GUESTMEM_FILL, guestmem_fill, GM_BY_ACCESSOR, gm_ioctl_fill),
+	GM_OP_ERR(GUESTMEM_COPY, guestmem_copy, GM_BY_ACCESSOR, gm_ioctl_copy),
+	GM_OP_ERR(GUESTMEM_ATOMIC, guestmem_atomic, GM_BY_ACCESSOR, gm_ioctl_atomic),
+	GM_OP(GUESTMEM_EVENTFD, guestmem_eventfd, events, 0, GM_BY_ALL, false, gm_ioctl_eventfd),
+	GM_OP_ERR(GUESTMEM_VIEW_CREATE, guestmem_view_create, GM_BY_VIEW, gm_ioctl_view_create),
+	GM_OP_ERR(GUESTMEM_VIEW_LIST, guestmem_view_list, GM_BY_ALL, gm_ioctl_view_list),
+	GM_OP_ERR(GUESTMEM_VIEW_LIMIT, guestmem_view_limit, GM_BY_ALL, gm_ioctl_view_limit),
+	GM_OP_ERR(GUESTMEM_DOMAIN_CREATE, guestmem_domain_create, GM_BY_VIEW,
+		  gm_ioctl_domain_create),
+	GM_OP_ERR(GUESTMEM_DOMAIN_MAP, guestmem_domain_map, GM_BY_DOMAIN, gm_ioctl_domain_map),
+	GM_OP_ERR(GUESTMEM_DOMAIN_UNMAP, guestmem_domain_unmap, GM_BY_DOMAIN,
+		  gm_ioctl_domain_unmap),
+	GM_OP(GUESTMEM_DOMAIN_LIST, guestmem_domain_list, generation, 0, GM_BY_DOMAIN, false,
+	      gm_ioctl_domain_list),
+	GM_OP_ERR(GUESTMEM_SESSION_CREATE, guestmem_session_create, GM_BY_DOMAIN,
+		  gm_ioctl_session_create),
+	GM_OP_ERR(GUESTMEM_EXPORT, guestmem_export, GM_BY_SESSION, gm_ioctl_export),
+	GM_OP(GUESTMEM_RELEASE, guestmem_release, nreleased, 0, GM_BY_SESSION, false,
+	      gm_ioctl_release),
 };
 
 static long gm_ioctl(struct file *filp, unsigned int number, unsigned long user)
@@ -304,7 +345,7 @@ static long gm_ioctl(struct file *filp, unsigned int number, unsigned long user)
 	if (_IOC_NR(number) >= ARRAY_SIZE(gm_ops))
 		return -ENOTTY;
 	op = &gm_ops[array_index_nospec(_IOC_NR(number), ARRAY_SIZE(gm_ops))];
-	if (op->number != number)
+	if (op->number != number || !(op->by & (1U << gm_view_kind(cmd.file->view))))
 		return -ENOTTY;
 	if (get_user(cmd.user_size, (u32 __user *)user))
 		return -EFAULT;
@@ -345,6 +386,16 @@ const struct file_operations gm_fops = {
 	.show_fdinfo = gm_show_fdinfo,
 };
 
+const struct file_operations gm_domain_fops = {
+	.owner = THIS_MODULE,
+	.release = gm_release,
+	.unlocked_ioctl = gm_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.read_iter = gm_records_read,
+	.poll = gm_poll,
+	.show_fdinfo = gm_show_fdinfo,
+};
+
 static struct miscdevice gm_misc = {
 	.minor = MISC_DYNAMIC_MINOR,
 	.name = "guestmem",
@@ -361,9 +412,12 @@ static int __init gm_init(void)
 		pr_err("this kernel forbids to map anonymous memory twice: boot with page_table_check=off\n");
 		return -EOPNOTSUPP;
 	}
-	rc = gm_views_init();
+	rc = gm_domains_init();
 	if (rc)
 		return rc;
+	rc = gm_views_init();
+	if (rc)
+		goto err_domains_exit;
 	gm_debugfs_init();
 	rc = misc_register(&gm_misc);
 	if (rc)
@@ -373,6 +427,8 @@ static int __init gm_init(void)
 err_views_exit:
 	gm_debugfs_exit();
 	gm_views_exit();
+err_domains_exit:
+	gm_domains_exit();
 	return rc;
 }
 
@@ -381,6 +437,7 @@ static void __exit gm_exit(void)
 	misc_deregister(&gm_misc);
 	gm_debugfs_exit();
 	gm_views_exit();
+	gm_domains_exit();
 }
 
 module_init(gm_init);

@@ -40,17 +40,28 @@ static u32 gm_map_needs(bool write)
 	return GUESTMEM_RIGHT_MAP | GUESTMEM_RIGHT_READ | (write ? GUESTMEM_RIGHT_WRITE : 0);
 }
 
-static bool gm_may_write(struct gm_view *view, struct gm_region *region)
+static bool gm_may_write(const struct gm_cursor *cur)
 {
-	return view->rights & GUESTMEM_RIGHT_WRITE && !(region->flags & GUESTMEM_REGION_READONLY);
+	return cur->view->rights & cur->rights & GUESTMEM_RIGHT_WRITE;
+}
+
+/* Where the page at an offset lies; false if there is none, or it must not be mapped so. */
+static bool gm_map_seek(struct gm_cursor *cur, struct vm_fault *vmf)
+{
+	u64 gpa = (u64)vmf->pgoff << PAGE_SHIFT;
+
+	/* An export may end in the page: then what lies behind it must not be seen. */
+	return gm_cursor_seek(cur, gpa) && cur->last - gpa >= PAGE_SIZE - 1 &&
+	       cur->rights & GUESTMEM_RIGHT_READ &&
+	       (!(vmf->flags & FAULT_FLAG_WRITE) || gm_may_write(cur));
 }
 
 /*
  * vm_page_prot will not do: for a VMA that has pfn_mkwrite it is read-only.
  */
-static pgprot_t gm_prot(struct vm_area_struct *vma, struct gm_region *region)
+static pgprot_t gm_prot(struct vm_area_struct *vma, const struct gm_cursor *cur)
 {
-	if (gm_may_write(gm_vma_view(vma), region))
+	if (gm_may_write(cur))
 		return vm_get_page_prot(vma->vm_flags);
 	return vm_get_page_prot(vma->vm_flags & ~VM_WRITE);
 }
@@ -83,12 +94,13 @@ static vm_fault_t gm_fill_around(struct vm_fault *vmf, const struct gm_cursor *c
 	u64 gpa = (u64)vmf->pgoff << PAGE_SHIFT;
 	unsigned long in_window = vmf->address & (GM_AROUND_LEN - 1);
 	unsigned long before, after;
-	struct gm_fill fill = { .vma = vma, .prot = gm_prot(vma, cur->region) };
+	struct gm_fill fill = { .vma = vma, .prot = gm_prot(vma, cur) };
 
-	/* All are distances from the faulting page, so that nothing can wrap. */
-	before = min3(in_window, vmf->address - vma->vm_start, (unsigned long)(gpa - cur->start));
+	/* All are distances from the faulting page, so that nothing can wrap. In whole pages. */
+	before = min3(in_window, vmf->address - vma->vm_start,
+		      (unsigned long)(gpa - cur->start) & PAGE_MASK);
 	after = min3(GM_AROUND_LEN - in_window, vma->vm_end - vmf->address,
-		     (unsigned long)(cur->last - gpa) + 1);
+		     ((unsigned long)(cur->last - gpa) + 1) & PAGE_MASK);
 	fill.pfn = cur->pfn - (before >> PAGE_SHIFT);
 	if (apply_to_page_range(vma->vm_mm, vmf->address - before, before + after, gm_fill_pte,
 				&fill) == -ENOMEM)
@@ -128,7 +140,6 @@ static vm_fault_t gm_fill_huge(struct vm_fault *vmf, struct gm_cursor *cur)
 	unsigned long address = vmf->address & PMD_MASK;
 	pmd_t pmd = READ_ONCE(*vmf->pmd);
 	bool write = vma->vm_flags & VM_WRITE;
-	struct gm_region *region;
 	u64 gpa;
 
 	if (pmd_leaf(pmd) && !(vmf->flags & FAULT_FLAG_WRITE))
@@ -139,11 +150,15 @@ static vm_fault_t gm_fill_huge(struct vm_fault *vmf, struct gm_cursor *cur)
 	    vma->vm_end - address < PMD_SIZE)
 		return VM_FAULT_FALLBACK;
 	gpa = ((u64)vmf->pgoff << PAGE_SHIFT) - (vmf->address - address);
-	region = gm_cursor_seek(cur, gpa);
-	if (!region || cur->last - gpa < PMD_SIZE - 1 || !IS_ALIGNED(cur->pfn, PTRS_PER_PMD) ||
-	    gm_any_poisoned(cur->pfn, PTRS_PER_PMD))
+	/* Of a session: an export that has all that the VMA may want. Another may have more. */
+	cur->need = gm_map_needs(write);
+	if (!gm_cursor_seek(cur, gpa) || cur->last - gpa < PMD_SIZE - 1 ||
+	    !IS_ALIGNED(cur->pfn, PTRS_PER_PMD) || gm_any_poisoned(cur->pfn, PTRS_PER_PMD))
 		return VM_FAULT_FALLBACK;
-	if (!gm_may_write(cur->view, region)) {
+	if (cur->view->session && (!(cur->rights & GUESTMEM_RIGHT_READ) ||
+				   (write && !gm_may_write(cur))))
+		return VM_FAULT_FALLBACK;
+	if (!gm_may_write(cur)) {
 		if (vmf->flags & FAULT_FLAG_WRITE)
 			return VM_FAULT_SIGBUS;
 		write = false;
@@ -178,15 +193,10 @@ static vm_fault_t gm_fill_huge(struct vm_fault *vmf, struct gm_cursor *cur)
 
 static vm_fault_t gm_fault_in_view(struct vm_fault *vmf, struct gm_cursor *cur)
 {
-	u64 gpa = (u64)vmf->pgoff << PAGE_SHIFT;
 	struct gm_cursor huge = *cur;
-	struct gm_region *region;
 	vm_fault_t rc;
 
-	region = gm_cursor_seek(cur, gpa);
-	if (!region)
-		return VM_FAULT_SIGBUS;
-	if (vmf->flags & FAULT_FLAG_WRITE && !gm_may_write(cur->view, region))
+	if (!gm_map_seek(cur, vmf))
 		return VM_FAULT_SIGBUS;
 	if (is_page_hwpoison(pfn_to_page(cur->pfn)))
 		return VM_FAULT_HWPOISON;
@@ -215,13 +225,11 @@ static vm_fault_t gm_fault(struct vm_fault *vmf)
 static vm_fault_t gm_pfn_mkwrite(struct vm_fault *vmf)
 {
 	vm_fault_t rc = VM_FAULT_SIGBUS;
-	struct gm_region *region;
 	struct gm_cursor cur;
 
-	if (gm_walk_begin(&cur, gm_vma_view(vmf->vma), gm_map_needs(vmf->flags & FAULT_FLAG_WRITE), NULL))
+	if (gm_walk_begin(&cur, gm_vma_view(vmf->vma), gm_map_needs(true), NULL))
 		return rc;
-	region = gm_cursor_seek(&cur, (u64)vmf->pgoff << PAGE_SHIFT);
-	if (region && gm_may_write(cur.view, region)) {
+	if (gm_map_seek(&cur, vmf) && gm_may_write(&cur)) {
 		zap_vma_ptes(vmf->vma, vmf->address, PAGE_SIZE);
 		rc = VM_FAULT_NOPAGE;
 	}
@@ -270,7 +278,7 @@ int gm_mmap(struct file *filp, struct vm_area_struct *vma)
 	if (rc)
 		return rc;
 	if (vma->vm_pgoff >= table)
-		return gm_table_mmap(file->view, vma);
+		return file->view->session ? -EOPNOTSUPP : gm_table_mmap(file->view, vma);
 	if (vma_pages(vma) > table - vma->vm_pgoff)
 		return -EINVAL;
 	rc = gm_check_view(file->view, GUESTMEM_RIGHT_MAP | GUESTMEM_RIGHT_READ, NULL);
@@ -298,11 +306,13 @@ int gm_mmap(struct file *filp, struct vm_area_struct *vma)
  * @start: first address
  * @last: last address
  *
- * Context: regions_rwsem held for writing, so that no fault puts it back.
+ * Context: regions_rwsem held for writing, or of a session domain::rwsem, so that no fault
+ * puts it back.
  */
 void gm_zap(struct gm_view *view, u64 start, u64 last)
 {
-	lockdep_assert_held_write(&view->guest->regions_rwsem);
+	lockdep_assert(lockdep_is_held_type(&view->guest->regions_rwsem, 0) ||
+		       (view->session && lockdep_is_held_type(&view->domain->rwsem, 0)));
 	if (start >= GUESTMEM_MMAP_TABLE)
 		return;
 	last = min(last, GUESTMEM_MMAP_TABLE - 1);

@@ -98,6 +98,56 @@ static int gm_check_region_add(const struct guestmem_region_add *arg, u64 *last,
 	return 0;
 }
 
+static int gm_region_pin(struct gm_region *region, const struct guestmem_region_add *arg,
+			 struct guestmem_error *err)
+{
+	if (arg->backing == GUESTMEM_BACKING_FILE)
+		return gm_pin_file(region, arg->fd, arg->len >> PAGE_SHIFT, err);
+	return gm_pin_user(region, arg->len >> PAGE_SHIFT, err);
+}
+
+/* From now on it is counted, and shown. */
+static void gm_region_live(struct gm_region *region)
+{
+	/* A marked write, as some look without the lock. */
+	WRITE_ONCE(region->state, GM_REGION_LIVE);
+	mutex_lock(&region->guest->locks_mutex);
+	list_add_tail(&region->pinned_node, &region->guest->pinned_regions);
+	mutex_unlock(&region->guest->locks_mutex);
+}
+
+/**
+ * gm_region_external - pin memory that is not to be in the guest
+ * @guest: the guest, whose DMA locks may hold it
+ * @arg: as for REGION_ADD; @gpa is by which addresses it is found
+ * @err: why not
+ *
+ * Context: as REGION_ADD; no lock of the guest's held.
+ * Return: the region, without a number, with one reference, or an ERR_PTR.
+ */
+struct gm_region *gm_region_external(struct gm_guest *guest,
+				     const struct guestmem_region_add *arg,
+				     struct guestmem_error *err)
+{
+	struct gm_region *region;
+	u64 last;
+	int rc;
+
+	rc = gm_check_region_add(arg, &last, err);
+	if (rc)
+		return ERR_PTR(rc);
+	region = gm_region_alloc(guest, arg, last);
+	if (!region)
+		return ERR_PTR(-ENOMEM);
+	rc = gm_region_pin(region, arg, err);
+	if (rc) {
+		gm_region_put(region);
+		return ERR_PTR(rc);
+	}
+	gm_region_live(region);
+	return region;
+}
+
 int gm_ioctl_region_add(struct gm_cmd *cmd)
 {
 	struct gm_guest *guest = cmd->file->view->guest;
@@ -119,10 +169,7 @@ int gm_ioctl_region_add(struct gm_cmd *cmd)
 	if (rc)
 		goto err_put;
 
-	if (arg->backing == GUESTMEM_BACKING_FILE)
-		rc = gm_pin_file(region, arg->fd, arg->len >> PAGE_SHIFT, &arg->err);
-	else
-		rc = gm_pin_user(region, arg->len >> PAGE_SHIFT, &arg->err);
+	rc = gm_region_pin(region, arg, &arg->err);
 	if (rc)
 		goto err_unreserve;
 	arg->id = region->id;
@@ -138,13 +185,9 @@ int gm_ioctl_region_add(struct gm_cmd *cmd)
 		arg->id = 0;
 		goto err_unreserve;
 	}
-	/* Marked writes, as some look without the lock. */
-	WRITE_ONCE(region->state, GM_REGION_LIVE);
 	WRITE_ONCE(guest->nlive, guest->nlive + 1);
 	region->generation = guest->generation + 1;
-	mutex_lock(&guest->locks_mutex);
-	list_add_tail(&region->pinned_node, &guest->pinned_regions);
-	mutex_unlock(&guest->locks_mutex);
+	gm_region_live(region);
 	gm_guest_changed(region);
 	up_write(&guest->regions_rwsem);
 
@@ -184,6 +227,7 @@ static int gm_region_take_out(struct gm_view *by, struct guestmem_region_remove 
 	struct gm_region *region;
 	struct gm_view *view;
 	u64 start, last;
+	bool used;
 	int rc;
 
 	down_write(&guest->regions_rwsem);
@@ -201,7 +245,12 @@ static int gm_region_take_out(struct gm_view *by, struct guestmem_region_remove 
 	}
 	/* Taking a lock takes regions_rwsem: no more can come. */
 	arg->nlocks = READ_ONCE(region->nlocks);
-	if (arg->nlocks && !(arg->flags & GUESTMEM_REMOVE_FORCE)) {
+	used = arg->nlocks;
+	list_for_each_entry(view, &guest->views, node)
+		if (!used && !(arg->flags & GUESTMEM_REMOVE_FORCE) &&
+		    gm_view_kind(view) == GUESTMEM_VIEW_IS_DOMAIN)
+			used = gm_domain_region_used(view->domain, region);
+	if (used && !(arg->flags & GUESTMEM_REMOVE_FORCE)) {
 		rc = gm_fail(&arg->err, -EBUSY, GUESTMEM_REASON_LOCKED, region->node.start,
 			     arg->nlocks, 0);
 		goto out_unlock;
@@ -213,7 +262,9 @@ static int gm_region_take_out(struct gm_view *by, struct guestmem_region_remove 
 	 * find the PTEs of this one.
 	 */
 	list_for_each_entry(view, &guest->views, node)
-		if (gm_view_part(view, region->node.start, region->node.last, &start, &last))
+		if (gm_view_kind(view) == GUESTMEM_VIEW_IS_DOMAIN)
+			gm_domain_region_gone(view->domain, region);
+		else if (gm_view_part(view, region->node.start, region->node.last, &start, &last))
 			gm_zap(view, start, last);
 	*out = region;
 out_unlock:
@@ -226,6 +277,7 @@ int gm_ioctl_region_remove(struct gm_cmd *cmd)
 	struct gm_guest *guest = cmd->file->view->guest;
 	struct guestmem_region_remove *arg = cmd->arg;
 	bool force = arg->flags & GUESTMEM_REMOVE_FORCE;
+	struct gm_view *view = NULL;
 	struct gm_region *region;
 	long left;
 	int rc;
@@ -241,6 +293,9 @@ int gm_ioctl_region_remove(struct gm_cmd *cmd)
 
 	gm_event_region(region, force ? GUESTMEM_EVENT_REVOKED : GUESTMEM_EVENT_REMOVED);
 	gm_revoke_region_clients(region);
+	while ((view = gm_views_next(guest, view)))
+		if (gm_view_kind(view) == GUESTMEM_VIEW_IS_DOMAIN)
+			gm_revoke_domain_clients(view->domain);
 
 	left = wait_event_killable_timeout(guest->drain, !READ_ONCE(region->nlocks),
 					   gm_timeout(arg->timeout_ms));
@@ -257,10 +312,15 @@ int gm_ioctl_region_remove(struct gm_cmd *cmd)
 	return rc ?: gm_cmd_respond(cmd);
 }
 
-/* Where another process has its memory is nobody else's business. */
-static bool gm_may_see_offset(struct gm_region *region)
+static bool gm_is_own(const struct gm_region *region)
 {
-	return region->backing == GUESTMEM_BACKING_FILE || region->mm == current->mm ||
+	return region->backing == GUESTMEM_BACKING_USER && region->mm == current->mm;
+}
+
+/* Where another process has its memory is nobody else's business. */
+static bool gm_may_see_offset(const struct gm_region *region)
+{
+	return region->backing == GUESTMEM_BACKING_FILE || gm_is_own(region) ||
 	       capable(CAP_SYS_PTRACE);
 }
 
@@ -281,6 +341,8 @@ static void gm_region_describe(struct gm_region *region, struct gm_view *view, u
 	to->nlocks = READ_ONCE(region->nlocks);
 	to->nruns = region->runs.nruns;
 	to->pid = pid_vnr(region->pid);
+	if (gm_is_own(region))
+		to->flags |= GUESTMEM_REGION_OWN;
 }
 
 /* All live regions in an array of the kernel's; user memory must not be touched under the lock. */

@@ -10,6 +10,18 @@
 
 static struct dentry *gm_dir;
 
+/* Of a domain, or of a session what is its own. */
+static u64 gm_show_domain(struct seq_file *seq, struct gm_view *view)
+{
+	struct guestmem_info info = {};
+
+	gm_domain_info(view, &info);
+	seq_printf(seq, "domain:\t%llu\nmappings:\t%llu\nexports:\t%u\nfaults:\t%llu\n",
+		   info.domain, info.nmappings, info.nexports, info.nfaults);
+	seq_printf(seq, "broken:\t%u\ngeneration:\t%llu\n", info.broken, info.generation);
+	return info.pinned;
+}
+
 void gm_show_fdinfo(struct seq_file *seq, struct file *filp)
 {
 	struct gm_file *file = filp->private_data;
@@ -22,7 +34,10 @@ void gm_show_fdinfo(struct seq_file *seq, struct file *filp)
 	pinned = gm_view_measure(view, &n);
 	seq_printf(seq, "guest:\t%llu\nview:\t%llu\nrange:\t%#llx-%#llx\nrights:\t%#x\n",
 		   guest->id, view->id, view->start, view->last, view->rights);
-	seq_printf(seq, "regions:\t%u\ngeneration:\t%llu\n", n, view->generation);
+	if (view->domain)
+		pinned = gm_show_domain(seq, view);
+	else
+		seq_printf(seq, "regions:\t%u\ngeneration:\t%llu\n", n, view->generation);
 	up_read(&guest->regions_rwsem);
 	seq_printf(seq, "pinned_kb:\t%llu\nlocks:\t%d\neventfds:\t%u\n", pinned >> 10,
 		   atomic_read(&file->nlocks), READ_ONCE(file->neventfds));
@@ -42,9 +57,19 @@ static void gm_show_lock(struct seq_file *seq, const struct guestmem_dma_lock *l
 
 static void gm_show_view(struct seq_file *seq, struct gm_view *view)
 {
-	seq_printf(seq, "  view %llu of %llu %#llx-%#llx gpa %#llx rights %#x pid %d locks %u\n",
-		   view->id, view->parent ? view->parent->id : 0, view->start, view->last,
-		   view->start + view->shift, view->rights, pid_vnr(view->pid),
+	static const char *const kind[] = { "view", "domain", "session" };
+	struct guestmem_info info = {};
+
+	seq_printf(seq, "  %s %llu of %llu %#llx-%#llx", kind[gm_view_kind(view)], view->id,
+		   view->parent ? view->parent->id : 0, view->start, view->last);
+	if (view->domain) {
+		gm_domain_info(view, &info);
+		seq_printf(seq, " mappings %llu exports %u faults %llu%s", info.nmappings,
+			   info.nexports, info.nfaults, info.broken ? " broken" : "");
+	} else {
+		seq_printf(seq, " gpa %#llx", view->start + view->shift);
+	}
+	seq_printf(seq, " rights %#x pid %d locks %u\n", view->rights, pid_vnr(view->pid),
 		   gm_view_nlocks(view));
 }
 
@@ -58,10 +83,13 @@ static void gm_show_guest(struct seq_file *seq, struct gm_guest *guest)
 	seq_printf(seq, "guest %llu regions %u generation %llu pinned_kb %lu\n", guest->id,
 		   guest->nlive, guest->generation,
 		   atomic_long_read(&guest->npinned) << (PAGE_SHIFT - 10));
-	mutex_lock(&guest->locks_mutex);
 	list_for_each_entry(view, &guest->views, node)
 		gm_show_view(seq, view);
+	mutex_lock(&guest->locks_mutex);
 	list_for_each_entry(region, &guest->pinned_regions, pinned_node) {
+		/* What a domain maps that is not in the guest; there may be millions. */
+		if (!region->id && !region->nlocks)
+			continue;
 		seq_printf(seq, "  region %u %#lx-%#lx %s pid %d runs %u locks %u%s%s%s\n",
 			   region->id, region->node.start, region->node.last,
 			   gm_backing_name(region->backing),

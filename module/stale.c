@@ -221,6 +221,7 @@ static void gm_give_suspicion_back(struct gm_region *region, s64 index, s64 last
 static void gm_flag_stale(struct gm_region *region)
 {
 	struct gm_guest *guest = region->guest;
+	struct gm_view *view;
 	bool news;
 
 	down_write(&guest->regions_rwsem);
@@ -228,6 +229,9 @@ static void gm_flag_stale(struct gm_region *region)
 	if (news) {
 		region->flags |= GUESTMEM_REGION_STALE;
 		gm_guest_changed(region);
+		list_for_each_entry(view, &guest->views, node)
+			if (gm_view_kind(view) == GUESTMEM_VIEW_IS_DOMAIN)
+				gm_domain_region_stale(view->domain, region);
 	}
 	up_write(&guest->regions_rwsem);
 	if (news)

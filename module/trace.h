@@ -81,8 +81,8 @@ TRACE_EVENT(guestmem_translate,
 		__entry->nextents = nextents;
 		__entry->rc = rc;
 	),
-	TP_printk("guest=%llu view=%llu gpa=%#llx-%#llx extents=%u rc=%d", __entry->guest, __entry->view, __entry->gpa,
-		  __entry->last, __entry->nextents, __entry->rc)
+	TP_printk("guest=%llu view=%llu gpa=%#llx-%#llx extents=%u rc=%d", __entry->guest,
+		  __entry->view, __entry->gpa, __entry->last, __entry->nextents, __entry->rc)
 );
 
 DECLARE_EVENT_CLASS(guestmem_lock_class,
@@ -105,7 +105,8 @@ DECLARE_EVENT_CLASS(guestmem_lock_class,
 		__entry->direction = direction;
 	),
 	TP_printk("guest=%llu view=%llu gpa=%#llx-%#llx regions=%u direction=%u",
-		  __entry->guest, __entry->view, __entry->gpa, __entry->last, __entry->nregions, __entry->direction)
+		  __entry->guest, __entry->view, __entry->gpa, __entry->last,
+		  __entry->nregions, __entry->direction)
 );
 
 DEFINE_EVENT(guestmem_lock_class, guestmem_lock,
@@ -139,6 +140,55 @@ TRACE_EVENT(guestmem_fault,
 		  __entry->guest, __entry->view,
 		  __entry->gpa, __entry->order, __entry->write,
 		  __entry->result)
+);
+
+TRACE_EVENT(guestmem_export,
+	TP_PROTO(u64 guest, u64 session, u64 iova, u64 last, u32 handle, int rc),
+	TP_ARGS(guest, session, iova, last, handle, rc),
+	TP_STRUCT__entry(
+		__field(u64, guest)
+		__field(u64, session)
+		__field(u64, iova)
+		__field(u64, last)
+		__field(u32, handle)
+		__field(int, rc)
+	),
+	TP_fast_assign(
+		__entry->guest = guest;
+		__entry->session = session;
+		__entry->iova = iova;
+		__entry->last = last;
+		__entry->handle = handle;
+		__entry->rc = rc;
+	),
+	TP_printk("guest=%llu session=%llu iova=%#llx-%#llx handle=%u rc=%d", __entry->guest,
+		  __entry->session, __entry->iova, __entry->last, __entry->handle, __entry->rc)
+);
+
+TRACE_EVENT(guestmem_unmap,
+	TP_PROTO(u64 guest, u64 domain, u64 iova, u64 last, u64 nmappings, u64 fault, u32 nusers),
+	TP_ARGS(guest, domain, iova, last, nmappings, fault, nusers),
+	TP_STRUCT__entry(
+		__field(u64, guest)
+		__field(u64, domain)
+		__field(u64, iova)
+		__field(u64, last)
+		__field(u64, nmappings)
+		__field(u64, fault)
+		__field(u32, nusers)
+	),
+	TP_fast_assign(
+		__entry->guest = guest;
+		__entry->domain = domain;
+		__entry->iova = iova;
+		__entry->last = last;
+		__entry->nmappings = nmappings;
+		__entry->fault = fault;
+		__entry->nusers = nusers;
+	),
+	TP_printk("guest=%llu domain=%llu iova=%#llx-%#llx mappings=%llu fault=%llu users=%u",
+		  __entry->guest, __entry->domain, __entry->iova, __entry->last,
+		  __entry->nmappings, __entry->fault, __entry->nusers)
 );
 
 #endif /* _GUESTMEM_TRACE_H */

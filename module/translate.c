@@ -79,7 +79,9 @@ static bool gm_extents_gather(struct gm_extents *to, struct gm_view *view, u32 n
 			.len = extent_last - *gpa + 1,
 			.hpa = to->hpa ? PFN_PHYS(cur.pfn) + offset_in_page(*gpa) : 0,
 			.region_id = region->id,
-			.flags = gm_view_flags(view, region),
+			.flags = gm_view_flags(view, region) |
+				 (cur.rights & GUESTMEM_RIGHT_WRITE ? 0 :
+				  GUESTMEM_REGION_READONLY),
 		};
 		more = extent_last < last;
 		*gpa = extent_last + 1;

@@ -77,32 +77,34 @@ static int gm_check_room(struct gm_guest *guest, struct gm_view *parent, struct 
 }
 
 /**
- * gm_view_create - make a view
- * @guest: the guest; one reference on it is the view's
+ * gm_view_alloc - begin to make a view
+ * @guest: the guest
  * @parent: the view that it is made from, or NULL
- * @gpa: first GPA that it shows
+ * @gpa: first GPA that it shows; of a domain and a session, first IOVA
  * @last: last one
  * @shift: what its addresses are less by than GPAs
- * @rights: GUESTMEM_RIGHT_*; @parent must have them
- * @err: why not
+ * @rights: GUESTMEM_RIGHT_*
  *
- * Return: the view, with one reference, or an ERR_PTR: -ENOMEM, -ENOSPC, -EACCES,
- * -ESTALE; then the reference on @guest is still the caller's.
+ * Nobody can find it until gm_view_publish(). Undone by gm_view_free().
+ *
+ * Return: the view, with one reference, or NULL: no memory.
  */
-struct gm_view *gm_view_create(struct gm_guest *guest, struct gm_view *parent, u64 gpa, u64 last,
-			       u64 shift, u32 rights, struct guestmem_error *err)
+struct gm_view *gm_view_alloc(struct gm_guest *guest, struct gm_view *parent, u64 gpa, u64 last,
+			      u64 shift, u32 rights)
 {
-	struct gm_view *view, *above;
-	int rc = 0;
+	struct gm_view *view;
 
 	view = kzalloc(sizeof(*view), GFP_KERNEL_ACCOUNT);
 	if (!view)
-		return ERR_PTR(-ENOMEM);
+		return NULL;
 	view->inode = alloc_anon_inode(gm_mnt->mnt_sb);
 	if (IS_ERR(view->inode)) {
-		rc = PTR_ERR(view->inode);
-		goto err_free;
+		kfree(view);
+		return NULL;
 	}
+	gm_guest_get(guest);
+	if (parent)
+		gm_view_get(parent);
 	refcount_set(&view->refs, 1);
 	view->guest = guest;
 	view->parent = parent;
@@ -111,33 +113,42 @@ struct gm_view *gm_view_create(struct gm_guest *guest, struct gm_view *parent, u
 	view->last = last - shift;
 	view->shift = shift;
 	view->rights = rights;
+	view->pid = get_pid(task_tgid(current));
 	INIT_LIST_HEAD(&view->locks);
+	return view;
+}
+
+/**
+ * gm_view_publish - go on to make a view
+ * @view: from gm_view_alloc()
+ * @err: why not
+ *
+ * Undone by gm_view_put().
+ *
+ * Return: 0, -ENOSPC, or -EACCES, -ESTALE: its parent has not the rights any more.
+ */
+int gm_view_publish(struct gm_view *view, struct guestmem_error *err)
+{
+	struct gm_view *parent = view->parent, *above;
+	struct gm_guest *guest = view->guest;
+	int rc = 0;
 
 	down_write(&guest->regions_rwsem);
-	/* It may have lost them meanwhile. */
 	if (parent)
-		rc = gm_check_view(parent, GUESTMEM_RIGHT_EXPORT | rights, err);
+		rc = gm_check_view(parent, GUESTMEM_RIGHT_EXPORT | view->rights, err);
 	if (!rc)
 		rc = gm_check_room(guest, parent, err);
-	if (rc)
-		goto err_unlock;
-	view->id = ++guest->last_view_id;
-	view->generation = guest->generation;
-	view->pid = get_pid(task_tgid(current));
-	list_add_tail(&view->node, &guest->views);
-	for (above = parent; above; above = above->parent)
-		above->nviews++;
+	if (!rc) {
+		view->id = ++guest->last_view_id;
+		view->generation = guest->generation;
+		list_add_tail(&view->node, &guest->views);
+		for (above = parent; above; above = above->parent)
+			above->nviews++;
+		if (view->session)
+			gm_session_attach(view->session);
+	}
 	up_write(&guest->regions_rwsem);
-	if (parent)
-		gm_view_get(parent);
-	return view;
-
-err_unlock:
-	up_write(&guest->regions_rwsem);
-	iput(view->inode);
-err_free:
-	kfree(view);
-	return ERR_PTR(rc);
+	return rc;
 }
 
 void gm_view_get(struct gm_view *view)
@@ -145,36 +156,58 @@ void gm_view_get(struct gm_view *view)
 	refcount_inc(&view->refs);
 }
 
-/* Returns the parent, whose reference is the caller's then. */
-static struct gm_view *gm_view_free(struct gm_view *view)
+static void gm_view_unpublish(struct gm_view *view)
 {
-	struct gm_guest *guest = view->guest;
-	struct gm_view *parent = view->parent, *above;
+	struct gm_view *above;
 
-	down_write(&guest->regions_rwsem);
+	down_write(&view->guest->regions_rwsem);
 	list_del(&view->node);
-	for (above = parent; above; above = above->parent)
+	for (above = view->parent; above; above = above->parent)
 		above->nviews--;
-	up_write(&guest->regions_rwsem);
+	if (view->session)
+		gm_session_detach(view->session);
+	up_write(&view->guest->regions_rwsem);
+}
+
+/* Returns the parent, whose reference is the caller's then. */
+static struct gm_view *gm_view_destroy(struct gm_view *view)
+{
+	struct gm_view *parent = view->parent;
+
+	if (view->session)
+		gm_session_free(view->session);
+	else if (view->domain)
+		gm_domain_free(view->domain);
 	vfree(view->table);
 	iput(view->inode);
 	put_pid(view->pid);
+	gm_guest_put(view->guest);
 	kfree(view);
-	gm_guest_put(guest);
 	return parent;
 }
 
 /**
+ * gm_view_free - undo gm_view_alloc()
+ * @view: not published
+ */
+void gm_view_free(struct gm_view *view)
+{
+	gm_view_put(gm_view_destroy(view));
+}
+
+/**
  * gm_view_put - drop a reference
- * @view: the view
+ * @view: the view; or NULL
  *
  * Context: sleeps; no lock of the guest's held.
  */
 void gm_view_put(struct gm_view *view)
 {
 	/* The last reference on a view may be that of one that was made from it. */
-	while (view && refcount_dec_and_test(&view->refs))
-		view = gm_view_free(view);
+	while (view && refcount_dec_and_test(&view->refs)) {
+		gm_view_unpublish(view);
+		view = gm_view_destroy(view);
+	}
 }
 
 /**
@@ -199,13 +232,13 @@ bool gm_view_is_of(const struct gm_view *view, const struct gm_view *ancestor)
  * @start: first address in the view
  * @last: last address in the view
  *
- * Return: whether anything can.
+ * Return: whether anything can; of a domain and its sessions, not by these addresses.
  */
 bool gm_view_part(const struct gm_view *view, u64 gpa, u64 gpa_last, u64 *start, u64 *last)
 {
 	u64 from = view->start + view->shift, to = view->last + view->shift;
 
-	if (!gm_ranges_overlap(gpa, gpa_last, from, to))
+	if (view->domain || !gm_ranges_overlap(gpa, gpa_last, from, to))
 		return false;
 	*start = max(gpa, from) - view->shift;
 	*last = min(gpa_last, to) - view->shift;
@@ -266,7 +299,8 @@ u64 gm_view_last(struct gm_view *view)
  * @nregions: how many live regions
  *
  * Context: regions_rwsem held.
- * Return: bytes; of all of the guest, those that only DMA locks hold are counted too.
+ * Return: bytes; of all of the guest, those that only DMA locks hold are counted too. What
+ * a domain shows see gm_domain_info().
  */
 u64 gm_view_measure(struct gm_view *view, u32 *nregions)
 {
@@ -280,6 +314,8 @@ u64 gm_view_measure(struct gm_view *view, u32 *nregions)
 		return (u64)atomic_long_read(&guest->npinned) << PAGE_SHIFT;
 	}
 	*nregions = 0;
+	if (view->domain)
+		return 0;
 	for (region = gm_view_next(view, 0, &start, &last); region;
 	     region = last == view->last ? NULL : gm_view_next(view, last + 1, &start, &last)) {
 		(*nregions)++;
@@ -306,6 +342,8 @@ u32 gm_view_flags(const struct gm_view *view, const struct gm_region *region)
 /**
  * gm_view_nlocks - how many DMA locks were taken by a view
  * @view: the view
+ *
+ * Return: that.
  */
 u32 gm_view_nlocks(struct gm_view *view)
 {
@@ -354,7 +392,8 @@ int gm_check_view(struct gm_view *view, u32 need, struct guestmem_error *err)
  * @need: GUESTMEM_RIGHT_* that it takes
  * @err: why not
  *
- * Takes regions_rwsem for reading, so what is found is valid until gm_walk_end().
+ * Takes regions_rwsem for reading, and a session's domain::rwsem, so what is found is
+ * valid until gm_walk_end().
  *
  * Return: 0, or as gm_check_view(); then there is no walk to be ended.
  */
@@ -367,55 +406,99 @@ int gm_walk_begin(struct gm_cursor *cur, struct gm_view *view, u32 need,
 	rc = gm_check_view(view, need, err);
 	if (rc)
 		up_read(&view->guest->regions_rwsem);
+	else if (view->session)
+		down_read(&view->domain->rwsem);
 	cur->view = view;
+	cur->need = need;
 	cur->region = NULL;
 	return rc;
 }
 
 void gm_walk_end(struct gm_cursor *cur)
 {
+	if (cur->view->session)
+		up_read(&cur->view->domain->rwsem);
 	up_read(&cur->view->guest->regions_rwsem);
+}
+
+/* The region at an address, and how far it goes. */
+static bool gm_view_seek(struct gm_cursor *cur, u64 address)
+{
+	struct gm_view *view = cur->view;
+	struct gm_region *region;
+
+	if (address < view->start || address > view->last)
+		return false;
+	address = gm_clamp(address, view->start, view->last);
+	region = gm_guest_region(view->guest, address + view->shift);
+	if (!region)
+		return false;
+	cur->region = region;
+	cur->shift = view->shift;
+	cur->rights = GUESTMEM_RIGHT_READ |
+		      (region->flags & GUESTMEM_REGION_READONLY ? 0 : GUESTMEM_RIGHT_WRITE);
+	return gm_view_part(view, region->node.start, region->node.last, &cur->part_start,
+			    &cur->part_last);
 }
 
 /**
  * gm_cursor_seek - what lies at an address
- * @cur: the walk; walking upwards costs no search. Gets @pfn, @start, @last
+ * @cur: the walk; walking upwards costs no search. Gets all that is told of a step
  * @address: the address
  *
  * Return: the region, or NULL: a hole.
  */
 struct gm_region *gm_cursor_seek(struct gm_cursor *cur, u64 address)
 {
-	struct gm_view *view = cur->view;
 	struct gm_region *region = cur->region;
 	const struct gm_run *run;
-	u64 gpa, npages;
+	u64 start;
 	u32 index;
 
-	lockdep_assert_held(&view->guest->regions_rwsem);
-	if (address < view->start || address > view->last)
-		return NULL;
-	/* A CPU that guesses @address to be in the view must not look beside it. */
-	npages = ((view->last - view->start) >> PAGE_SHIFT) + 1;
-	gpa = view->start + view->shift + offset_in_page(address) +
-	      (array_index_nospec((address - view->start) >> PAGE_SHIFT, npages) << PAGE_SHIFT);
-	if (!region || gpa < region->node.start || gpa > region->node.last) {
-		region = gm_guest_region(view->guest, gpa);
-		cur->region = region;
+	lockdep_assert_held(&cur->view->guest->regions_rwsem);
+	if (!region || address < cur->part_start || address > cur->part_last) {
+		cur->region = NULL;
 		cur->run = 0;
-		if (!region)
+		if (!(cur->view->session ? gm_session_seek(cur, address) :
+					   gm_view_seek(cur, address)))
 			return NULL;
+		region = cur->region;
 	}
-	npages = ((region->node.last - region->node.start) >> PAGE_SHIFT) + 1;
-	/* Nor behind the region. */
-	index = array_index_nospec((gpa - region->node.start) >> PAGE_SHIFT, npages);
+	address = gm_clamp(address, cur->part_start, cur->part_last);
+	index = (address + cur->shift - region->node.start) >> PAGE_SHIFT;
 	cur->run = gm_runs_find(&region->runs, index, cur->run);
 	run = &region->runs.run[cur->run];
 	cur->pfn = run->pfn + (index - run->index);
-	gpa = region->node.start + ((u64)run->index << PAGE_SHIFT);
-	gm_view_part(view, gpa, gpa + ((u64)run->npages << PAGE_SHIFT) - 1, &cur->start,
-		     &cur->last);
+	start = region->node.start + ((u64)run->index << PAGE_SHIFT) - cur->shift;
+	cur->start = start;
+	cur->last = start + ((u64)run->npages << PAGE_SHIFT) - 1;
+	/* The run may go beyond the part; and if it does, an address of it may wrap. */
+	if (cur->part_start - start < (u64)run->npages << PAGE_SHIFT)
+		cur->start = cur->part_start;
+	if (cur->part_last - start < (u64)run->npages << PAGE_SHIFT)
+		cur->last = cur->part_last;
 	return region;
+}
+
+/**
+ * gm_check_cursor - may this be done here?
+ * @cur: the walk, at an address
+ * @address: the address
+ * @need: GUESTMEM_RIGHT_READ, _WRITE, or both
+ * @err: why not
+ *
+ * What the view itself may do has been looked at when the walk began.
+ *
+ * Return: 0 or -EACCES.
+ */
+int gm_check_cursor(const struct gm_cursor *cur, u64 address, u32 need,
+		    struct guestmem_error *err)
+{
+	if (!(need & ~cur->rights))
+		return 0;
+	return gm_fail(err, -EACCES, cur->region->flags & GUESTMEM_REGION_READONLY ?
+		       GUESTMEM_REASON_READONLY : GUESTMEM_REASON_PERMISSION, address, need,
+		       cur->rights);
 }
 
 /* ---- Made, listed, limited ---- */
@@ -431,7 +514,8 @@ static int gm_check_view_create(struct gm_view *view, const struct guestmem_view
 	if (arg->flags & ~GUESTMEM_VIEW_KEEP)
 		return -EOPNOTSUPP;
 	if (!IS_ALIGNED(arg->address, PAGE_SIZE))
-		return gm_fail(err, -EINVAL, GUESTMEM_REASON_MISALIGNED, arg->address, PAGE_SIZE, 0);
+		return gm_fail(err, -EINVAL, GUESTMEM_REASON_MISALIGNED, arg->address, PAGE_SIZE,
+			       0);
 	if (!IS_ALIGNED(arg->len, PAGE_SIZE))
 		return gm_fail(err, -EINVAL, GUESTMEM_REASON_MISALIGNED, arg->len, PAGE_SIZE, 0);
 	rc = gm_check_range(arg->address, arg->len, &last, err);
@@ -450,11 +534,58 @@ static int gm_check_view_create(struct gm_view *view, const struct guestmem_view
 	return gm_check_right(rights, arg->rights, err);
 }
 
+/**
+ * gm_view_respond - publish a view, by a file that the caller gets
+ * @cmd: the ioctl
+ * @view: from gm_view_alloc(); the file's afterwards, or freed
+ * @fd: where in the answer the descriptor is told
+ * @id: where its number is
+ * @err: where it is told why not
+ *
+ * Return: 0, or -errno: nothing is left.
+ */
+int gm_view_respond(struct gm_cmd *cmd, struct gm_view *view, s32 *fd, u64 *id,
+		    struct guestmem_error *err)
+{
+	struct file *filp;
+	int rc, new;
+
+	rc = gm_view_publish(view, err);
+	if (rc) {
+		gm_view_free(view);
+		return rc;
+	}
+	filp = gm_file_create(view);
+	if (IS_ERR(filp)) {
+		gm_view_put(view);
+		return PTR_ERR(filp);
+	}
+	new = get_unused_fd_flags(O_CLOEXEC);
+	if (new < 0) {
+		rc = new;
+		goto err_fput;
+	}
+	*fd = new;
+	*id = view->id;
+	rc = gm_cmd_respond(cmd);
+	if (rc)
+		goto err_put_fd;
+	fd_install(new, filp);
+	return 0;
+
+err_put_fd:
+	put_unused_fd(new);
+	*fd = -1;
+	*id = 0;
+err_fput:
+	fput(filp);
+	return rc;
+}
+
 int gm_ioctl_view_create(struct gm_cmd *cmd)
 {
 	struct guestmem_view_create *arg = cmd->arg;
 	struct gm_view *parent = cmd->file->view, *view;
-	struct file *filp;
 	u64 gpa, last;
 	int rc;
 
@@ -463,44 +594,18 @@ int gm_ioctl_view_create(struct gm_cmd *cmd)
 	rc = gm_check_view_create(parent, arg, &gpa, &last, &arg->err);
 	if (rc)
 		return rc;
-	gm_guest_get(parent->guest);
-	view = gm_view_create(parent->guest, parent, gpa, last,
-			      arg->flags & GUESTMEM_VIEW_KEEP ? parent->shift : gpa, arg->rights,
-			      &arg->err);
-	if (IS_ERR(view)) {
-		gm_guest_put(parent->guest);
-		return PTR_ERR(view);
-	}
-	filp = gm_file_create(view);
-	if (IS_ERR(filp)) {
-		gm_view_put(view);
-		return PTR_ERR(filp);
-	}
-	rc = get_unused_fd_flags(O_CLOEXEC);
-	if (rc < 0)
-		goto err_fput;
-	arg->fd = rc;
-	arg->id = view->id;
-	rc = gm_cmd_respond(cmd);
-	if (rc)
-		goto err_put_fd;
-	fd_install(arg->fd, filp);
-	return 0;
-
-err_put_fd:
-	put_unused_fd(arg->fd);
-err_fput:
-	arg->fd = -1;
-	arg->id = 0;
-	fput(filp);
-	return rc;
+	view = gm_view_alloc(parent->guest, parent, gpa, last,
+			     arg->flags & GUESTMEM_VIEW_KEEP ? parent->shift : gpa, arg->rights);
+	if (!view)
+		return -ENOMEM;
+	return gm_view_respond(cmd, view, &arg->fd, &arg->id, &arg->err);
 }
 
 static void gm_view_describe(struct gm_view *view, struct gm_view *by,
 			     struct guestmem_view *to)
 {
 	*to = (struct guestmem_view) {
-		.address = view->start + view->shift - by->shift,
+		.address = view->domain ? 0 : view->start + view->shift - by->shift,
 		.len = view->last - view->start + 1,
 		.start = view->start,
 		.id = view->id,
@@ -508,6 +613,7 @@ static void gm_view_describe(struct gm_view *view, struct gm_view *by,
 		.rights = view->rights,
 		.nlocks = gm_view_nlocks(view),
 		.pid = pid_vnr(view->pid),
+		.kind = gm_view_kind(view),
 	};
 }
 
@@ -558,7 +664,7 @@ int gm_ioctl_view_list(struct gm_cmd *cmd)
 		return PTR_ERR(array);
 	arg->nentries = n;
 	rc = gm_cmd_list(arg->entries, arg->entry_size, capacity, array, sizeof(*array), n,
-			      &arg->err);
+			 &arg->err);
 	kvfree(array);
 	return rc ?: gm_cmd_respond(cmd);
 }
@@ -596,11 +702,11 @@ static bool gm_limit_hits(const struct gm_limit *limit, const struct gm_view *vi
 static void gm_limit_do(const struct gm_limit *limit)
 {
 	struct gm_guest *guest = limit->top->guest;
+	bool changed = false;
 	struct gm_view *view;
 	u32 lost;
 
 	down_write(&guest->regions_rwsem);
-	guest->generation++;
 	list_for_each_entry(view, &guest->views, node) {
 		lost = gm_limit_hits(limit, view) ? view->rights & ~limit->rights : 0;
 		if (!lost)
@@ -609,35 +715,76 @@ static void gm_limit_do(const struct gm_limit *limit)
 		WRITE_ONCE(view->rights, view->rights & limit->rights);
 		if (lost & (GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE | GUESTMEM_RIGHT_MAP))
 			gm_zap(view, view->start, view->last);
+		if (view->session)
+			gm_session_limited(view->session);
+		else if (view->domain)
+			wake_up_interruptible(&view->domain->wait);
+		if (view->domain)
+			continue;
+		if (!changed)
+			guest->generation++;
+		changed = true;
 		gm_view_changed(view);
 	}
 	up_write(&guest->regions_rwsem);
 }
 
-/* Have all drivers stop that lost the right to what they use. */
-static void gm_limit_revoke_clients(const struct gm_limit *limit)
+/**
+ * gm_views_next - the views of a guest, one after another, with no lock held
+ * @guest: the guest
+ * @view: the last one, whose reference is given back; NULL to begin
+ *
+ * Context: sleeps; no lock of the guest's held.
+ * Return: the next one, in the order in which they were made, with a reference; NULL if
+ * there is none.
+ */
+struct gm_view *gm_views_next(struct gm_guest *guest, struct gm_view *view)
 {
-	struct gm_guest *guest = limit->top->guest;
-	struct gm_view *view, *next;
-	u64 id = 0;
+	struct gm_view *next, *found = NULL;
 
-	do {
-		next = NULL;
-		down_read(&guest->regions_rwsem);
-		list_for_each_entry(view, &guest->views, node) {
-			if (view->id <= id || !gm_limit_hits(limit, view) ||
-			    !refcount_inc_not_zero(&view->refs))
-				continue;
-			next = view;
+	down_read(&guest->regions_rwsem);
+	next = view ? list_next_entry(view, node) :
+		      list_first_entry(&guest->views, struct gm_view, node);
+	list_for_each_entry_from(next, &guest->views, node)
+		if (refcount_inc_not_zero(&next->refs)) {
+			found = next;
 			break;
 		}
-		up_read(&guest->regions_rwsem);
-		if (next) {
-			id = next->id;
-			gm_revoke_view_clients(next);
-			gm_view_put(next);
-		}
-	} while (next);
+	up_read(&guest->regions_rwsem);
+	gm_view_put(view);
+	return found;
+}
+
+/* Tell, and have all drivers stop that lost the right to what they use. */
+static void gm_limit_tell(const struct gm_limit *limit)
+{
+	struct gm_guest *guest = limit->top->guest;
+	struct gm_view *view = NULL;
+
+	gm_event_view(limit->top, GUESTMEM_EVENT_LIMITED);
+	while ((view = gm_views_next(guest, view))) {
+		if (!gm_limit_hits(limit, view))
+			continue;
+		gm_revoke_view_clients(view);
+		if (view->domain)
+			gm_event_domain(view->domain);
+	}
+}
+
+/**
+ * gm_view_revoke - take all rights of a view, and of those that were made from it
+ * @view: the view
+ *
+ * Does not wait for DMA locks.
+ *
+ * Context: sleeps; no lock of the guest's held.
+ */
+void gm_view_revoke(struct gm_view *view)
+{
+	struct gm_limit limit = { .top = view, .itself = true };
+
+	gm_limit_do(&limit);
+	gm_limit_tell(&limit);
 }
 
 /* DMA locks that need what was taken away. No more can come. */
@@ -703,11 +850,11 @@ int gm_ioctl_view_limit(struct gm_cmd *cmd)
 		return -ENOENT;
 
 	gm_limit_do(&limit);
-	gm_event_view(limit.top, GUESTMEM_EVENT_LIMITED);
-	gm_limit_revoke_clients(&limit);
+	gm_limit_tell(&limit);
 	arg->nlocks = gm_limit_wait(&limit, &left);
 	if (arg->nlocks)
 		rc = gm_fail(&arg->err, left < 0 ? -EINTR : -ETIMEDOUT, GUESTMEM_REASON_LOCKED,
+			     limit.top->domain ? 0 :
 			     limit.top->start + limit.top->shift - by->shift, arg->nlocks, 0);
 	gm_view_put(limit.top);
 	return rc ?: gm_cmd_respond(cmd);

@@ -30,6 +30,11 @@ struct env {
 	int view;		/* of the first page */
 	__u64 view_id;
 	struct guestmem_view views[NPAGES];
+	int domain;		/* the region's pages at IOVA 0 */
+	int session;
+	struct guestmem_mapping mapping;
+	struct guestmem_mapping mappings[NPAGES];
+	struct guestmem_piece pieces[NPAGES];
 };
 
 struct field {
@@ -55,12 +60,15 @@ struct bad {
  * struct entry - an ioctl
  * @name: for messages
  * @cmd: number
+ * @on: where in struct env the file is that it is an ioctl of
  * @size: of the struct
  * @min: of the first version of the struct
  * @flags: that are known
  * @make: fills in a call that succeeds
  * @undo: takes back what a successful call did, so that it could be made again
+ * @prepares: @make changes something, which @undo takes back whether the call is made or not
  * @out: [out] fields, that must be ignored on input
+ * @inout: another field that is written, and not ignored
  * @array: an array that is written, and the field, of both directions, with its length
  * @reserved: fields that must be 0
  * @pointers: fields with pointers to user memory
@@ -73,12 +81,15 @@ struct bad {
 struct entry {
 	const char *name;
 	unsigned long cmd;
+	size_t on;
 	size_t size;
 	size_t min;
 	__u32 flags;
 	void (*make)(struct env *env, void *arg);
 	void (*undo)(struct env *env, const void *arg);
+	bool prepares;
 	struct field out[10];
+	struct field inout;
 	struct array array;
 	struct field reserved[4];
 	struct field pointers[4];
@@ -90,6 +101,7 @@ struct entry {
 #define FIELD(type, name) { offsetof(struct type, name), sizeof(((struct type *)0)->name) }
 #define ARRAY(type, name, count) { offsetof(struct env, name), sizeof(((struct env *)0)->name), \
 	sizeof(((struct env *)0)->name[0]), FIELD(type, count) }
+#define ON(file) .on = offsetof(struct env, file)
 #define SIZES(type) .size = sizeof(struct type), .min = sizeof(struct type)
 
 static void make_nothing(struct env *env, void *arg)
@@ -278,6 +290,105 @@ static void make_limit(struct env *env, void *arg)
 	a->rights = ~0U;
 }
 
+static void make_domain(struct env *env, void *arg)
+{
+	struct guestmem_domain_create *a = arg;
+
+	(void)env;
+	a->page_sizes = PG;
+	a->last = ~0ULL;
+	a->rights = GUESTMEM_RIGHT_READ;
+}
+
+static void undo_domain(struct env *env, const void *arg)
+{
+	const struct guestmem_domain_create *a = arg;
+
+	(void)env;
+	close(a->fd);
+}
+
+#define OTHER_IOVA (16 * PG)
+
+static void make_map(struct env *env, void *arg)
+{
+	struct guestmem_domain_map *a = arg;
+
+	env->mapping = (struct guestmem_mapping){ .iova = OTHER_IOVA, .len = PG, .gpa = GM_GPA,
+						  .rights = GUESTMEM_RIGHT_READ };
+	a->mappings = (uintptr_t)&env->mapping;
+	a->nmappings = 1;
+}
+
+static void undo_map(struct env *env, const void *arg)
+{
+	(void)arg;
+	gm_unmap_iova(env->domain, OTHER_IOVA, PG);
+}
+
+static void make_unmap(struct env *env, void *arg)
+{
+	struct guestmem_domain_unmap *a = arg;
+
+	gm_map_iova(env->domain, OTHER_IOVA, PG, GM_GPA, GUESTMEM_RIGHT_READ);
+	a->iova = OTHER_IOVA;
+	a->len = PG;
+}
+
+static void make_mappings(struct env *env, void *arg)
+{
+	struct guestmem_domain_list *a = arg;
+
+	a->entries = (uintptr_t)env->mappings;
+	a->nentries = ARRAY_SIZE(env->mappings);
+}
+
+static void make_session(struct env *env, void *arg)
+{
+	struct guestmem_session_create *a = arg;
+
+	(void)env;
+	a->rights = GUESTMEM_RIGHT_READ;
+}
+
+static void undo_session(struct env *env, const void *arg)
+{
+	const struct guestmem_session_create *a = arg;
+
+	(void)env;
+	close(a->fd);
+}
+
+static void make_export(struct env *env, void *arg)
+{
+	struct guestmem_export *a = arg;
+
+	a->len = 2 * PG;
+	a->rights = GUESTMEM_RIGHT_READ;
+	a->pieces = (uintptr_t)env->pieces;
+	a->npieces = ARRAY_SIZE(env->pieces);
+}
+
+static void undo_export(struct env *env, const void *arg)
+{
+	const struct guestmem_export *a = arg;
+
+	gm_release_handle(env->session, a->handle);
+}
+
+static void make_release(struct env *env, void *arg)
+{
+	struct guestmem_release *a = arg;
+
+	gm_export_iova(env->session, 0, PG, GUESTMEM_RIGHT_READ, &a->handle);
+}
+
+static void undo_release(struct env *env, const void *arg)
+{
+	(void)arg;
+	gm_release_all(env->session);
+}
+
 static const struct entry ioctls[] = {
 	{
 		.name = "INFO", .cmd = GUESTMEM_INFO, .size = sizeof(struct guestmem_info),
@@ -303,7 +414,7 @@ static const struct entry ioctls[] = {
 	}, {
 		.name = "REGION_REMOVE", .cmd = GUESTMEM_REGION_REMOVE,
 		SIZES(guestmem_region_remove), .flags = GUESTMEM_REMOVE_FORCE,
-		.make = make_remove, .undo = undo_remove, .pure = true,
+		.make = make_remove, .undo = undo_remove, .prepares = true, .pure = true,
 		.out = { FIELD(guestmem_region_remove, nlocks),
 			 FIELD(guestmem_region_remove, err) },
 		.reserved = { FIELD(guestmem_region_remove, reserved) },
@@ -357,7 +468,8 @@ static const struct entry ioctls[] = {
 		},
 	}, {
 		.name = "UNLOCK", .cmd = GUESTMEM_UNLOCK, SIZES(guestmem_unlock),
-		.make = make_unlock, .undo = undo_remove, .pure = true, .no_answer = true,
+		.make = make_unlock, .undo = undo_remove, .prepares = true, .pure = true,
+		.no_answer = true,
 		.reserved = { FIELD(guestmem_unlock, reserved) },
 		.bad = { { FIELD(guestmem_unlock, handle), 0xffffffff, ENOENT } },
 	}, {
@@ -436,6 +548,90 @@ static const struct entry ioctls[] = {
 			{ FIELD(guestmem_view_limit, id), 0, ENOENT },
 			{ FIELD(guestmem_view_limit, id), 0xffffffff, ENOENT },
 		},
+	}, {
+		.name = "DOMAIN_CREATE", .cmd = GUESTMEM_DOMAIN_CREATE,
+		SIZES(guestmem_domain_create), .make = make_domain, .undo = undo_domain,
+		.out = { FIELD(guestmem_domain_create, fd), FIELD(guestmem_domain_create, id),
+			 FIELD(guestmem_domain_create, err) },
+		.bad = {
+			{ FIELD(guestmem_domain_create, page_sizes), 0, EINVAL },
+			{ FIELD(guestmem_domain_create, page_sizes), 1, EINVAL },
+			{ FIELD(guestmem_domain_create, start), 8, EINVAL },
+			{ FIELD(guestmem_domain_create, last), 0, EINVAL },
+			{ FIELD(guestmem_domain_create, last), 4096, EINVAL },
+			{ FIELD(guestmem_domain_create, rights), 0, EINVAL },
+			{ FIELD(guestmem_domain_create, rights), GUESTMEM_RIGHT_EXPORT, EACCES },
+			{ FIELD(guestmem_domain_create, rights), 0xffffffff, EACCES },
+		},
+	}, {
+		.name = "DOMAIN_MAP", .cmd = GUESTMEM_DOMAIN_MAP, ON(domain),
+		SIZES(guestmem_domain_map), .make = make_map, .undo = undo_map, .pure = true,
+		.out = { FIELD(guestmem_domain_map, failed), FIELD(guestmem_domain_map, err) },
+		.pointers = { FIELD(guestmem_domain_map, mappings) },
+		.bad = {
+			{ FIELD(guestmem_domain_map, nmappings), 0, EINVAL },
+			/* Behind the first there are zeros: a mapping of no length. */
+			{ FIELD(guestmem_domain_map, nmappings), 2, EINVAL },
+			{ FIELD(guestmem_domain_map, nmappings), GUESTMEM_MAP_MAX + 1, EINVAL },
+			{ FIELD(guestmem_domain_map, nmappings), 0xffffffff, EINVAL },
+		},
+	}, {
+		.name = "DOMAIN_UNMAP", .cmd = GUESTMEM_DOMAIN_UNMAP, ON(domain),
+		SIZES(guestmem_domain_unmap),
+		.flags = GUESTMEM_UNMAP_ALL | GUESTMEM_UNMAP_EVENTFD,
+		.make = make_unmap, .undo = undo_map, .prepares = true, .pure = true,
+		.out = { FIELD(guestmem_domain_unmap, nusers),
+			 FIELD(guestmem_domain_unmap, nmappings),
+			 FIELD(guestmem_domain_unmap, fault), FIELD(guestmem_domain_unmap, err) },
+		.reserved = { FIELD(guestmem_domain_unmap, eventfd) },
+		.bad = {
+			{ FIELD(guestmem_domain_unmap, len), 0, EINVAL },
+			{ FIELD(guestmem_domain_unmap, len), ~0ULL, EOVERFLOW },
+			{ FIELD(guestmem_domain_unmap, len), 4095, ERANGE },
+			{ FIELD(guestmem_domain_unmap, iova), ~0ULL, EOVERFLOW },
+		},
+	}, {
+		.name = "DOMAIN_LIST", .cmd = GUESTMEM_DOMAIN_LIST, ON(domain),
+		SIZES(guestmem_domain_list), .make = make_mappings, .undo = undo_nothing,
+		.pure = true,
+		.out = { FIELD(guestmem_domain_list, generation) },
+		.inout = FIELD(guestmem_domain_list, iova),
+		.array = ARRAY(guestmem_domain_list, mappings, nentries),
+		.reserved = { FIELD(guestmem_domain_list, reserved) },
+		.pointers = { FIELD(guestmem_domain_list, entries) },
+	}, {
+		.name = "SESSION_CREATE", .cmd = GUESTMEM_SESSION_CREATE, ON(domain),
+		SIZES(guestmem_session_create), .make = make_session, .undo = undo_session,
+		.out = { FIELD(guestmem_session_create, fd), FIELD(guestmem_session_create, id),
+			 FIELD(guestmem_session_create, err) },
+		.bad = {
+			{ FIELD(guestmem_session_create, rights), 0, EINVAL },
+			{ FIELD(guestmem_session_create, rights), GUESTMEM_RIGHT_EXPORT, EACCES },
+			{ FIELD(guestmem_session_create, rights), 0xffffffff, EACCES },
+		},
+	}, {
+		.name = "EXPORT", .cmd = GUESTMEM_EXPORT, ON(session), SIZES(guestmem_export),
+		.make = make_export, .undo = undo_export,
+		.out = { FIELD(guestmem_export, handle), FIELD(guestmem_export, err) },
+		.array = ARRAY(guestmem_export, pieces, npieces),
+		.reserved = { FIELD(guestmem_export, reserved) },
+		.pointers = { FIELD(guestmem_export, pieces) },
+		.bad = {
+			{ FIELD(guestmem_export, len), 0, EINVAL },
+			{ FIELD(guestmem_export, len), ~0ULL, ENXIO },
+			{ FIELD(guestmem_export, iova), 1ULL << 20, ENXIO },
+			{ FIELD(guestmem_export, iova), ~0ULL, EOVERFLOW },
+			{ FIELD(guestmem_export, rights), 0, EINVAL },
+		},
+	}, {
+		.name = "RELEASE", .cmd = GUESTMEM_RELEASE, ON(session), SIZES(guestmem_release),
+		.flags = GUESTMEM_RELEASE_ALL,
+		.make = make_release, .undo = undo_release, .prepares = true, .pure = true,
+		.out = { FIELD(guestmem_release, nreleased) },
+		.bad = {
+			{ FIELD(guestmem_release, handle), 0, ENOENT },
+			{ FIELD(guestmem_release, handle), 0xffffffff, ENOENT },
+		},
 	},
 };
 
@@ -455,6 +651,7 @@ FIXTURE(badinput) {
 	} arg;
 	/* What there is before a call. */
 	struct guestmem_info info;
+	struct guestmem_info on_info;	/* of the file that the call is made by */
 	struct guestmem_region regions[NPAGES];
 	int nregions;
 };
@@ -476,7 +673,14 @@ FIXTURE_VARIANT_ADD(badinput, eventfd) { .index = 11 };
 FIXTURE_VARIANT_ADD(badinput, view_create) { .index = 12 };
 FIXTURE_VARIANT_ADD(badinput, view_list) { .index = 13 };
 FIXTURE_VARIANT_ADD(badinput, view_limit) { .index = 14 };
-_Static_assert(ARRAY_SIZE(ioctls) == 15, "an ioctl without a variant");
+FIXTURE_VARIANT_ADD(badinput, domain_create) { .index = 15 };
+FIXTURE_VARIANT_ADD(badinput, domain_map) { .index = 16 };
+FIXTURE_VARIANT_ADD(badinput, domain_unmap) { .index = 17 };
+FIXTURE_VARIANT_ADD(badinput, domain_list) { .index = 18 };
+FIXTURE_VARIANT_ADD(badinput, session_create) { .index = 19 };
+FIXTURE_VARIANT_ADD(badinput, export) { .index = 20 };
+FIXTURE_VARIANT_ADD(badinput, release) { .index = 21 };
+_Static_assert(ARRAY_SIZE(ioctls) == 22, "an ioctl without a variant");
 FIXTURE_SETUP(badinput)
 {
 	struct env *env = &self->env;
@@ -506,15 +710,28 @@ FIXTURE_SETUP(badinput)
 	env->handle = lock.handle;
 	env->view = gm_view(env->fd, GM_GPA, PG, GUESTMEM_RIGHT_READ, 0, &env->view_id);
 	ASSERT_LE(0, env->view);
+	env->domain = gm_domain(env->fd, GM_CLIENT_RIGHTS);
+	ASSERT_LE(0, env->domain);
+	ASSERT_EQ(0, gm_map_iova(env->domain, 0, NPAGES * PG, GM_GPA, GUESTMEM_RIGHT_READ));
+	env->session = gm_session(env->domain, GM_CLIENT_RIGHTS, NULL);
+	ASSERT_LE(0, env->session);
 }
 FIXTURE_TEARDOWN(badinput)
 {
+	close(self->env.session);
+	close(self->env.domain);
 	close(self->env.view);
 	munmap(self->edge, PG);
 	close(self->env.efd);
 	gm_mem_free(&self->mem);
 	gm_mem_free(&self->spare);
 	gm_guest_teardown(_metadata, &self->guest);
+}
+
+/* The file that the call is made by. */
+static int on(const FIXTURE_DATA(badinput) *self)
+{
+	return *(const int *)((const char *)&self->env + self->e->on);
 }
 
 /* A good call in self->arg, and the state before it. */
@@ -524,12 +741,13 @@ static void prepare(FIXTURE_DATA(badinput) *self)
 	self->e->make(&self->env, self->arg.bytes);
 	self->arg.head[0] = self->e->size;
 	gm_info(self->env.fd, &self->info);
+	gm_info(on(self), &self->on_info);
 	self->nregions = gm_list(self->env.fd, self->regions, NPAGES);
 }
 
 static int call(FIXTURE_DATA(badinput) *self)
 {
-	return gm_ioctl(self->env.fd, self->e->cmd, self->arg.bytes);
+	return gm_ioctl(on(self), self->e->cmd, self->arg.bytes);
 }
 
 /* Takes back a call that succeeded, or only what prepare() did. */
@@ -555,10 +773,13 @@ static void set(FIXTURE_DATA(badinput) *self, const struct field *field, __u64 v
 	EXPECT_EQ(0, gm_info(self->env.fd, &info_));					\
 	EXPECT_EQ(0, memcmp(&info_, &self->info, sizeof(info_)))			\
 		TH_LOG("%s changed something: " fmt_, self->e->name, ##__VA_ARGS__);	\
+	EXPECT_EQ(0, gm_info(on(self), &info_));					\
+	EXPECT_EQ(0, memcmp(&info_, &self->on_info, sizeof(info_)))			\
+		TH_LOG("%s changed its file: " fmt_, self->e->name, ##__VA_ARGS__);	\
 	memset(now_, 0, sizeof(now_));							\
 	EXPECT_EQ(self->nregions, gm_list(self->env.fd, now_, NPAGES));			\
 	EXPECT_EQ(0, memcmp(now_, self->regions, self->nregions * sizeof(now_[0])));	\
-	if (self->e->undo == undo_remove || !r_)					\
+	if (self->e->prepares || !r_)							\
 		undo(self);								\
 } while (0)
 
@@ -659,7 +880,7 @@ TEST_F(badinput, size)
 TEST_F(badinput, pointers)
 {
 	unsigned char *edge = self->edge + PG;
-	int fd = self->env.fd;
+	int fd = on(self);
 	size_t part;
 
 	prepare(self);
@@ -708,23 +929,26 @@ TEST_F(badinput, answer_unwritable)
 	memcpy(p, self->arg.bytes, self->e->size);
 	ASSERT_EQ(0, mprotect(p, PG, PROT_READ));
 	if (self->e->no_answer) {
-		ret = gm_ioctl(self->env.fd, self->e->cmd, p);
+		ret = gm_ioctl(on(self), self->e->cmd, p);
 		EXPECT_TRUE(ret == 0 || ret == -EFAULT)
 			TH_LOG("%s: %d", self->e->name, ret);
 		undo(self);
 	} else if (self->e->pure) {
-		EXPECT_EQ(-EFAULT, gm_ioctl(self->env.fd, self->e->cmd, p))
+		EXPECT_EQ(-EFAULT, gm_ioctl(on(self), self->e->cmd, p))
 			TH_LOG("%s", self->e->name);
 		undo(self);
 	} else {
 		struct guestmem_info info;
 
-		EXPECT_EQ(-EFAULT, gm_ioctl(self->env.fd, self->e->cmd, p))
+		EXPECT_EQ(-EFAULT, gm_ioctl(on(self), self->e->cmd, p))
 			TH_LOG("%s", self->e->name);
 		ASSERT_EQ(0, gm_info(self->env.fd, &info));
 		EXPECT_EQ(self->info.nregions, info.nregions);
 		EXPECT_EQ(self->info.nlocks, info.nlocks);
 		EXPECT_EQ(self->info.pinned, info.pinned);
+		EXPECT_EQ(self->info.nviews, info.nviews);
+		ASSERT_EQ(0, gm_info(on(self), &info));
+		EXPECT_EQ(self->on_info.nexports, info.nexports);
 		/* And can be done again, at the same place. */
 		EXPECT_WORKS(call(self), "after an answer that could not be written");
 	}
@@ -779,7 +1003,7 @@ TEST_F(badinput, out)
 	}
 	/* err is the last thing in most: zero, for a call that succeeded. */
 	if (self->e->size >= sizeof(struct guestmem_error) + 8 &&
-	    self->e->cmd != GUESTMEM_INFO) {
+	    self->e->cmd != GUESTMEM_INFO && self->e->cmd != GUESTMEM_DOMAIN_LIST) {
 		struct guestmem_error err;
 
 		memcpy(&err, self->arg.bytes + self->e->size - sizeof(err), sizeof(err));
@@ -791,7 +1015,7 @@ TEST_F(badinput, out)
 
 		memcpy(&info, self->arg.bytes, sizeof(info));
 		EXPECT_EQ(0, info.reserved);
-		EXPECT_EQ(1, info.nviews);
+		EXPECT_EQ(3, info.nviews);
 		EXPECT_EQ(GUESTMEM_ABI_VERSION, info.abi_version);
 		EXPECT_EQ(PG, info.page_size);
 	}
@@ -819,7 +1043,7 @@ static bool is_out(const struct entry *e, size_t i)
 	for (f = e->out; f->size; f++)
 		if (is_in(f, i))
 			return true;
-	return is_in(&e->array.count, i);
+	return is_in(&e->array.count, i) || is_in(&e->inout, i);
 }
 
 static size_t count(const FIXTURE_DATA(badinput) *self)
@@ -892,7 +1116,7 @@ TEST_F(badinput, exact)
 					TH_LOG("%s: byte %zu, refused", self->e->name, i);
 			}
 		}
-		if (self->e->undo == undo_remove)
+		if (self->e->prepares)
 			undo(self);
 	}
 }

@@ -6,7 +6,8 @@
 
 #define ALL_EVENTS (GUESTMEM_EVENT_ADDED | GUESTMEM_EVENT_REMOVED |		\
 		    GUESTMEM_EVENT_REVOKED | GUESTMEM_EVENT_STALE |		\
-		    GUESTMEM_EVENT_LIMITED)
+		    GUESTMEM_EVENT_LIMITED | GUESTMEM_EVENT_FAULT |		\
+		    GUESTMEM_EVENT_RECORD)
 
 /* Takes what is counted; 0 if nothing is. */
 static __u64 take(int efd)

@@ -132,6 +132,8 @@ static bool disarm(const struct injector *injector)
  * @kapi: /dev/guestmem_kapi
  * @view: a view; made by what needs it
  * @view_id: its number
+ * @domain: a domain; made by what needs it
+ * @session: a session of it; likewise
  * @handle: what an operation made, for what undoes it
  * @at: likewise, a mapping
  * @at_len: its length, 0 if there is none
@@ -143,7 +145,7 @@ struct scene {
 	__u32 id;
 	struct gm_mem spare[GM_HUGETLB + 1];
 	unsigned char *map;
-	int event, pipe[2], edu, kapi, view;
+	int event, pipe[2], edu, kapi, view, domain, session;
 	__u64 view_id;
 	__u32 handle;
 	void *at;
@@ -392,6 +394,190 @@ static int run_views(struct scene *s)
 
 	return gm_view_list(s->guest.fd, &list, .entries = (uintptr_t)entries,
 			    .entry_size = sizeof(*entries), .nentries = ARRAY_SIZE(entries));
+}
+
+/* ---- of domains: the small region at IOVA 0, in two mappings ---- */
+
+#define HALF_LEN	(SMALL_LEN / 2)
+#define RW		(GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE)
+
+static int run_domain(struct scene *s)
+{
+	int fd = gm_domain(s->guest.fd, GM_CLIENT_RIGHTS);
+
+	s->handle = fd;
+	return fd < 0 ? fd : 0;
+}
+
+/* Those that may be there already. */
+static int map_halves(struct scene *s)
+{
+	int rc = gm_map_iova(s->domain, 0, HALF_LEN, SMALL_GPA, RW);
+
+	if (rc && rc != -EEXIST)
+		return rc;
+	rc = gm_map_iova(s->domain, HALF_LEN, HALF_LEN, SMALL_GPA + HALF_LEN, RW);
+	return rc == -EEXIST ? 0 : rc;
+}
+
+static int prepare_domain(struct scene *s)
+{
+	s->domain = gm_domain(s->guest.fd, GM_CLIENT_RIGHTS);
+	if (s->domain < 0)
+		return s->domain;
+	s->session = gm_session(s->domain, GM_CLIENT_RIGHTS, NULL);
+	return s->session < 0 ? s->session : map_halves(s);
+}
+
+static int run_session(struct scene *s)
+{
+	int fd = gm_session(s->domain, GM_CLIENT_RIGHTS, NULL);
+
+	s->handle = fd;
+	return fd < 0 ? fd : 0;
+}
+
+static int run_map(struct scene *s)
+{
+	struct guestmem_mapping m[8];
+	struct guestmem_domain_map dm;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(m); i++)
+		m[i] = (struct guestmem_mapping){ .iova = SMALL_LEN + i * PG, .len = PG,
+						  .gpa = SMALL_GPA, .rights = RW };
+	return gm_domain_map(s->domain, &dm, .mappings = (uintptr_t)m, .nmappings = ARRAY_SIZE(m));
+}
+
+/* An answer that could not be delivered is no reason to undo it. */
+static int undo_map(struct scene *s)
+{
+	return gm_unmap_iova(s->domain, SMALL_LEN, 8 * PG);
+}
+
+/* Pinned for it alone: the first by address, the second by file. */
+static int run_map_external(struct scene *s)
+{
+	struct guestmem_mapping m[2] = {
+		{ .iova = SMALL_LEN, .len = 4 * PG, .gpa = (uintptr_t)s->spare[GM_ANON].va,
+		  .rights = RW, .backing = GUESTMEM_BACKING_USER },
+		{ .iova = SMALL_LEN + 4 * PG, .len = 4 * PG, .rights = RW,
+		  .fd = s->spare[GM_MEMFD].fd, .backing = GUESTMEM_BACKING_FILE },
+	};
+	struct guestmem_domain_map dm;
+
+	return gm_domain_map(s->domain, &dm, .mappings = (uintptr_t)m, .nmappings = 2);
+}
+
+static int run_mappings(struct scene *s)
+{
+	struct guestmem_mapping m[4];
+	struct guestmem_domain_list dl;
+
+	return gm_domain_list(s->domain, &dl, .entries = (uintptr_t)m, .nentries = ARRAY_SIZE(m));
+}
+
+static int run_export(struct scene *s)
+{
+	struct guestmem_piece pieces[4];
+	struct guestmem_export ex;
+	int rc = gm_export(s->session, &ex, .iova = 9, .len = SMALL_LEN - 99, .rights = RW,
+			   .pieces = (uintptr_t)pieces, .npieces = ARRAY_SIZE(pieces));
+
+	s->handle = ex.handle;
+	return rc;
+}
+
+static int undo_export(struct scene *s)
+{
+	return gm_release_handle(s->session, s->handle);
+}
+
+static int prepare_export(struct scene *s)
+{
+	int rc = prepare_domain(s);
+
+	return rc ? rc : run_export(s);
+}
+
+static int undo_release(struct scene *s)
+{
+	struct guestmem_info info;
+	int rc = gm_info(s->session, &info);
+
+	return rc || info.nexports ? rc : run_export(s);
+}
+
+static int run_release_all(struct scene *s)
+{
+	int rc = gm_release_all(s->session);
+
+	return rc < 0 ? rc : 0;
+}
+
+/* What is used: with a record, and a fault that is resolved at once. */
+static int run_unmap(struct scene *s)
+{
+	struct guestmem_domain_unmap du;
+
+	return gm_domain_unmap(s->domain, &du, .len = HALF_LEN, .eventfd = s->event,
+			       .flags = GUESTMEM_UNMAP_EVENTFD);
+}
+
+/* It may have happened, and the answer been lost. */
+static int undo_unmap(struct scene *s)
+{
+	struct guestmem_info info;
+	int rc = map_halves(s);
+
+	rc = rc ? rc : run_release_all(s);
+	rc = rc ? rc : gm_info(s->domain, &info);
+	if (!rc && info.nfaults)
+		return -EPROTO;
+	return rc ? rc : run_export(s);
+}
+
+static int run_session_read(struct scene *s)
+{
+	ssize_t n = pread(s->session, s->buf, BUF_LEN, 9);
+
+	return n > 0 && gm_pattern_cmp(s->buf, 9, n) ? -EPROTO : err(n);
+}
+
+static int run_session_lock(struct scene *s)
+{
+	struct guestmem_lock lock;
+	int rc = gm_lock(s->session, &lock, .gpa = PG, .len = SMALL_LEN - 2 * PG,
+			 .direction = GUESTMEM_DMA_BIDIRECTIONAL);
+
+	s->handle = lock.handle;
+	return rc;
+}
+
+static int undo_session_lock(struct scene *s)
+{
+	return gm_unlock_handle(s->session, s->handle);
+}
+
+static int run_records(struct scene *s)
+{
+	struct guestmem_record rec[2];
+
+	return err(read(s->domain, rec, sizeof(rec)));
+}
+
+/* Another two; that they were read does not depend on the answer. */
+static int undo_records(struct scene *s)
+{
+	return run_unmap(s) ? -EPROTO : undo_unmap(s);
+}
+
+static int prepare_records(struct scene *s)
+{
+	int rc = prepare_export(s);
+
+	rc = rc ? rc : run_unmap(s);
+	return rc ? rc : undo_unmap(s);
 }
 
 static int run_pread(struct scene *s)
@@ -836,6 +1022,25 @@ struct op {
 	op(view, .run = run_view, .undo = undo_close) \
 	op(views, .prepare = prepare_view, .run = run_views) \
 	op(limit, .prepare = prepare_limit, .run = run_limit, .undo = undo_limit, .stays = true) \
+	op(domain, .run = run_domain, .undo = undo_close) \
+	op(session, .prepare = prepare_domain, .run = run_session, .undo = undo_close) \
+	op(domain_map, .prepare = prepare_domain, .run = run_map, .undo = undo_map, \
+	   .stays = true) \
+	op(domain_map_external, .prepare = prepare_domain, .run = run_map_external, \
+	   .undo = undo_map, .stays = true) \
+	op(domain_list, .prepare = prepare_domain, .run = run_mappings) \
+	op(domain_unmap, .prepare = prepare_export, .run = run_unmap, .undo = undo_unmap, \
+	   .stays = true) \
+	op(export, .prepare = prepare_domain, .run = run_export, .undo = undo_export) \
+	op(release, .prepare = prepare_export, .run = undo_export, .undo = undo_release, \
+	   .stays = true) \
+	op(release_all, .prepare = prepare_export, .run = run_release_all, \
+	   .undo = undo_release, .stays = true) \
+	op(session_read, .prepare = prepare_export, .run = run_session_read) \
+	op(session_lock, .prepare = prepare_export, .run = run_session_lock, \
+	   .undo = undo_session_lock) \
+	op(records, .prepare = prepare_records, .run = run_records, .undo = undo_records, \
+	   .stays = true) \
 	op(pread, .run = run_pread) \
 	op(pwrite, .run = run_pwrite, .writes = true) \
 	op(splice, .run = run_splice, .undo = undo_splice) \
@@ -958,6 +1163,8 @@ static void forget_history(struct state *state)
 	forget_numbers(state->guests, "generation ");
 	forget_numbers(state->guests, "region ");
 	forget_numbers(state->guests, "view ");
+	/* Those of a session; of a domain's, undo_unmap() sees to that there are none. */
+	forget_numbers(state->guests, "faults ");
 }
 
 static void expect_same(struct __test_metadata *_metadata, struct state *before,
@@ -1026,6 +1233,8 @@ FIXTURE_SETUP(failnth)
 	ASSERT_LE(0, s->kapi);
 	s->edu = -1;
 	s->view = -1;
+	s->domain = -1;
+	s->session = -1;
 	if (variant->op.prepare)
 		ASSERT_EQ(0, variant->op.prepare(s));
 }
@@ -1039,6 +1248,8 @@ FIXTURE_TEARDOWN(failnth)
 	if (s->at_len)
 		munmap(s->at, s->at_len);
 	close(s->edu);
+	close(s->session);
+	close(s->domain);
 	close(s->view);
 	close(s->kapi);
 	for (kind = GM_ANON; kind <= GM_HUGETLB; kind++)

@@ -98,8 +98,8 @@ static int files[NDEVICES][SLOTS];
 static int eventfds[SLOTS];
 static struct map { unsigned char *va; size_t len; } maps[SLOTS];
 static struct gm_mem mems[NMEMS];
-static __u32 regions[RECENT], locks[RECENT];
-static atomic_uint nregions, nlocks, nviews;
+static __u32 regions[RECENT], locks[RECENT], exports[RECENT];
+static atomic_uint nregions, nlocks, nviews, nexports;
 static unsigned char *twice[2];		/* the same page for each thread, writable and not */
 static __thread unsigned int thread_index;
 static __thread __u64 input[64];
@@ -191,7 +191,7 @@ static __u64 high_operand_of(__u8 byte)
 
 static __u64 events_of(__u8 byte)
 {
-	return byte < 0xf0 ? byte % 16 : scramble(byte);
+	return byte < 0xf0 ? byte % 128 : scramble(byte);
 }
 
 static __u64 entry_size_of(__u8 byte)
@@ -225,6 +225,27 @@ static __u64 lock_of(__u8 byte)
 	return byte < 0xf0 ? locks[byte % RECENT] : scramble(byte);
 }
 
+static __u64 export_of(__u8 byte)
+{
+	return byte < 0xf0 ? exports[byte % RECENT] : scramble(byte);
+}
+
+/* What an export is for, mostly. */
+static __u64 access_of(__u8 byte)
+{
+	return byte < 0xf0 ? 1U + byte % 3 : scramble(byte);
+}
+
+static __u64 page_sizes_of(__u8 byte)
+{
+	return byte < 0xc0 ? PG : 1ULL << byte % 64;
+}
+
+static __u64 aperture_of(__u8 byte)
+{
+	return byte < 0xc0 ? ~0ULL : gpa_of(byte) - 1;
+}
+
 static __u64 view_of(__u8 byte)
 {
 	return byte < 0xf0 ? byte % 8 : scramble(byte);
@@ -241,6 +262,23 @@ static __u64 rights_of(__u8 byte)
 	const __u32 all = 0xff & ~(GUESTMEM_RIGHT_MANAGE | GUESTMEM_RIGHT_TRANSLATE_HPA);
 
 	return byte < 0x40 ? all : byte < 0xc0 ? all & ~(1U << byte % 8) : scramble(byte);
+}
+
+static __u64 client_rights_of(__u8 byte)
+{
+	const __u64 all = GM_CLIENT_RIGHTS;
+
+	return byte < 0x40 ? all : byte < 0xc0 ? all & ~(1U << byte % 4) : scramble(byte);
+}
+
+static __u64 unmap_flags_of(__u8 byte)
+{
+	return byte < 0xf0 ? GUESTMEM_UNMAP_EVENTFD | (byte & 1U) : scramble(byte);
+}
+
+static __u64 release_flags_of(__u8 byte)
+{
+	return byte < 0xf0 ? GUESTMEM_RELEASE_ALL : scramble(byte);
 }
 
 static int file_of(enum fuzz_device device, __u8 byte)
@@ -294,6 +332,29 @@ static __u64 ranges_of(__u8 byte)
 	return (uintptr_t)input;
 }
 
+/* IOVAs are in the same window as GPAs, but seldom the same as those. */
+static __u64 mappings_of(__u8 byte)
+{
+	struct guestmem_mapping *mapping = (void *)input;
+	unsigned int i;
+
+	if (byte >= 0xe0)
+		return pointer_of(byte);
+	for (i = 0; i < sizeof(input) / (sizeof(*mapping)); i++, mapping++) {
+		*mapping = (struct guestmem_mapping){
+			.iova = gpa_of((byte + 5 * i) % 32),
+			.len = byte & 0x40 ? len_of(byte + i) : (1 + byte % 4) * PG,
+			.gpa = gpa_of((byte * 7 + 3 * i) % 32),
+			.rights = byte & 0x20 ? 1 + i % 3 : 3,
+		};
+		if (byte % 16 == 15) {
+			mapping->backing = GUESTMEM_BACKING_USER;
+			mapping->gpa = (uintptr_t)mems[ANON].va + i * PG;
+		}
+	}
+	return (uintptr_t)input;
+}
+
 static __u64 pages_of(__u8 byte)
 {
 	unsigned int i;
@@ -318,6 +379,11 @@ static void keep_lock(__u64 value)
 	locks[atomic_fetch_add(&nlocks, 1) % RECENT] = value;
 }
 
+static void keep_export(__u64 value)
+{
+	exports[atomic_fetch_add(&nexports, 1) % RECENT] = value;
+}
+
 /* In the next slot, but for the first, so that programs go on to have a guest. */
 static void keep_file(__u64 value)
 {
@@ -326,6 +392,8 @@ static void keep_file(__u64 value)
 	if (*slot >= 0)
 		close(*slot);
 	*slot = (int)value;
+	/* A domain's would wait for a record that may never come. */
+	fcntl(*slot, F_SETFL, O_NONBLOCK);
 }
 
 static void put(void *where, __u64 value, size_t width)
@@ -877,6 +945,52 @@ static const struct fuzz_op fuzz_ops[] = {
 		FIELD(guestmem_view_limit, rights, rights_of),
 		FIELD(guestmem_view_limit, timeout_ms, timeout_of),
 		FIELD(guestmem_view_limit, reserved, reserved_of)) },
+	{ IOCTL("domain_create", GUEST, GUESTMEM_DOMAIN_CREATE, guestmem_domain_create,
+		FIELD(guestmem_domain_create, flags, reserved_of),
+		FIELD(guestmem_domain_create, page_sizes, page_sizes_of),
+		FIELD(guestmem_domain_create, last, aperture_of),
+		FIELD(guestmem_domain_create, rights, client_rights_of)),
+	  KEEP(guestmem_domain_create, fd, keep_file) },
+	{ IOCTL("domain_map", GUEST, GUESTMEM_DOMAIN_MAP, guestmem_domain_map,
+		FIELD(guestmem_domain_map, flags, reserved_of),
+		FIELD(guestmem_domain_map, mappings, mappings_of),
+		FIELD(guestmem_domain_map, nmappings, count_of)) },
+	{ IOCTL("domain_unmap", GUEST, GUESTMEM_DOMAIN_UNMAP, guestmem_domain_unmap,
+		FIELD(guestmem_domain_unmap, iova, gpa_of),
+		FIELD(guestmem_domain_unmap, len, len_of),
+		FIELD(guestmem_domain_unmap, deadline_ms, timeout_of),
+		FIELD(guestmem_domain_unmap, timeout_ms, timeout_of),
+		FIELD(guestmem_domain_unmap, eventfd, reserved_of)) },
+	{ IOCTL("domain_unmap_tell", GUEST, GUESTMEM_DOMAIN_UNMAP, guestmem_domain_unmap,
+		FIELD(guestmem_domain_unmap, flags, unmap_flags_of),
+		FIELD(guestmem_domain_unmap, iova, reserved_of),
+		FIELD(guestmem_domain_unmap, len, reserved_of),
+		FIELD(guestmem_domain_unmap, deadline_ms, timeout_of),
+		FIELD(guestmem_domain_unmap, timeout_ms, timeout_of),
+		FIELD(guestmem_domain_unmap, eventfd, eventfd_of)) },
+	{ IOCTL("domain_list", GUEST, GUESTMEM_DOMAIN_LIST, guestmem_domain_list,
+		FIELD(guestmem_domain_list, flags, reserved_of),
+		FIELD(guestmem_domain_list, iova, gpa_of),
+		FIELD(guestmem_domain_list, entries, pointer_of),
+		FIELD(guestmem_domain_list, nentries, count_of),
+		FIELD(guestmem_domain_list, reserved, reserved_of)) },
+	{ IOCTL("session_create", GUEST, GUESTMEM_SESSION_CREATE, guestmem_session_create,
+		FIELD(guestmem_session_create, flags, reserved_of),
+		FIELD(guestmem_session_create, rights, client_rights_of)),
+	  KEEP(guestmem_session_create, fd, keep_file) },
+	{ IOCTL("export", GUEST, GUESTMEM_EXPORT, guestmem_export,
+		FIELD(guestmem_export, flags, reserved_of),
+		FIELD(guestmem_export, iova, gpa_of),
+		FIELD(guestmem_export, len, len_of),
+		FIELD(guestmem_export, pieces, pointer_of),
+		FIELD(guestmem_export, npieces, count_of),
+		FIELD(guestmem_export, rights, access_of)),
+	  KEEP(guestmem_export, handle, keep_export) },
+	{ IOCTL("release", GUEST, GUESTMEM_RELEASE, guestmem_release,
+		FIELD(guestmem_release, flags, reserved_of),
+		FIELD(guestmem_release, handle, export_of)) },
+	{ IOCTL("release_all", GUEST, GUESTMEM_RELEASE, guestmem_release,
+		FIELD(guestmem_release, flags, release_flags_of)) },
 	CALL("unknown_ioctl", 4, run_unknown_ioctl),
 	CALL_ON("open", 2, run_open, GUEST),
 	CALL_ON("close", 1, run_close, GUEST),

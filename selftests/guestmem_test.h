@@ -94,6 +94,13 @@ static inline int gm_ioctl(int fd, unsigned long cmd, void *arg)
 #define gm_view_create(fd, a, ...)	GM_CALL(fd, GUESTMEM_VIEW_CREATE, a, ##__VA_ARGS__)
 #define gm_view_list(fd, a, ...)	GM_CALL(fd, GUESTMEM_VIEW_LIST, a, ##__VA_ARGS__)
 #define gm_view_limit(fd, a, ...)	GM_CALL(fd, GUESTMEM_VIEW_LIMIT, a, ##__VA_ARGS__)
+#define gm_domain_create(fd, a, ...)	GM_CALL(fd, GUESTMEM_DOMAIN_CREATE, a, ##__VA_ARGS__)
+#define gm_domain_map(fd, a, ...)	GM_CALL(fd, GUESTMEM_DOMAIN_MAP, a, ##__VA_ARGS__)
+#define gm_domain_unmap(fd, a, ...)	GM_CALL(fd, GUESTMEM_DOMAIN_UNMAP, a, ##__VA_ARGS__)
+#define gm_domain_list(fd, a, ...)	GM_CALL(fd, GUESTMEM_DOMAIN_LIST, a, ##__VA_ARGS__)
+#define gm_session_create(fd, a, ...)	GM_CALL(fd, GUESTMEM_SESSION_CREATE, a, ##__VA_ARGS__)
+#define gm_export(fd, a, ...)		GM_CALL(fd, GUESTMEM_EXPORT, a, ##__VA_ARGS__)
+#define gm_release(fd, a, ...)		GM_CALL(fd, GUESTMEM_RELEASE, a, ##__VA_ARGS__)
 
 static inline int gm_remove(int fd, __u32 id)
 {
@@ -133,6 +140,86 @@ static inline int gm_limit(int fd, __u64 id, __u32 rights)
 	struct guestmem_view_limit vl;
 
 	return gm_view_limit(fd, &vl, .id = id, .rights = rights);
+}
+
+/* What a domain and its sessions can have at most, without privilege. */
+#define GM_CLIENT_RIGHTS	(GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE |	\
+				 GUESTMEM_RIGHT_MAP | GUESTMEM_RIGHT_LOCK |	\
+				 GUESTMEM_RIGHT_TRANSLATE)
+
+/* A domain of small pages, for all IOVAs, or -errno. */
+static inline int gm_domain(int fd, __u32 rights)
+{
+	struct guestmem_domain_create dc;
+	int ret = gm_domain_create(fd, &dc, .page_sizes = gm_page, .last = ~0ULL,
+				   .rights = rights);
+
+	return ret ? ret : dc.fd;
+}
+
+/* A session of @domain, or -errno. */
+static inline int gm_session(int domain, __u32 rights, __u64 *id)
+{
+	struct guestmem_session_create sc;
+	int ret = gm_session_create(domain, &sc, .rights = rights);
+
+	if (id)
+		*id = sc.id;
+	return ret ? ret : sc.fd;
+}
+
+/* One mapping of the guest's memory. */
+static inline int gm_map_iova(int domain, __u64 iova, __u64 len, __u64 gpa, __u32 rights)
+{
+	struct guestmem_mapping m = { .iova = iova, .len = len, .gpa = gpa, .rights = rights };
+	struct guestmem_domain_map dm;
+
+	return gm_domain_map(domain, &dm, .mappings = (uintptr_t)&m, .nmappings = 1);
+}
+
+/* What an UNMAP that does not wait leaves behind: 0, or GM_USED; or -errno. */
+#define GM_USED	1
+
+static inline int gm_used(int ret, const struct guestmem_domain_unmap *du)
+{
+	return ret ? ret : du->nusers ? GM_USED : 0;
+}
+
+/* Who is left may take as long as he wants, and is not waited for. */
+static inline int gm_unmap_iova(int domain, __u64 iova, __u64 len)
+{
+	struct guestmem_domain_unmap du;
+	int ret = gm_domain_unmap(domain, &du, .iova = iova, .len = len,
+				  .deadline_ms = GUESTMEM_WAIT_FOREVER);
+
+	return gm_used(ret, &du);
+}
+
+/* Whose pieces are not asked for. */
+static inline int gm_export_iova(int session, __u64 iova, __u64 len, __u32 rights, __u32 *handle)
+{
+	struct guestmem_export ex;
+	int ret = gm_export(session, &ex, .iova = iova, .len = len, .rights = rights);
+
+	if (handle)
+		*handle = ex.handle;
+	return ret;
+}
+
+static inline int gm_release_handle(int session, __u32 handle)
+{
+	struct guestmem_release rl;
+
+	return gm_release(session, &rl, .handle = handle);
+}
+
+/* How many were released, or -errno. */
+static inline int gm_release_all(int session)
+{
+	struct guestmem_release rl;
+	int ret = gm_release(session, &rl, .flags = GUESTMEM_RELEASE_ALL);
+
+	return ret ? ret : (int)rl.nreleased;
 }
 
 static inline __u32 gm_rights(int fd)

@@ -111,13 +111,14 @@ TEST_F(observe, foreign_addresses)
 	ASSERT_EQ(0, gm_user_add(self->guest.fd, va, 2 * GM_GPA, PG, 0, &id));
 	ASSERT_EQ(0, gm_region_get(self->guest.fd, id, &region));
 	EXPECT_EQ((uintptr_t)va, region.offset);
+	EXPECT_EQ(GUESTMEM_REGION_OWN, region.flags);
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
 		int bad = 0;
 
 		bad |= gm_region_get(self->guest.fd, id, &region) ||
-		       region.offset != (uintptr_t)va;
+		       region.offset != (uintptr_t)va || region.flags;
 		bad |= gm_unprivileged() || gm_region_get(self->guest.fd, id, &region) ||
 		       region.offset;
 		_exit(bad);

@@ -54,7 +54,8 @@ TEST_F(backing, add_list_remove)
 	EXPECT_EQ(mem->len, regions[0].len);
 	EXPECT_EQ(add.offset, regions[0].offset);
 	EXPECT_EQ(add.id, regions[0].id);
-	EXPECT_EQ(variant->flags, regions[0].flags);
+	EXPECT_EQ(variant->flags | (add.backing == GUESTMEM_BACKING_USER ? GUESTMEM_REGION_OWN : 0),
+		  regions[0].flags);
 	EXPECT_EQ(add.backing, regions[0].backing);
 	EXPECT_EQ(0, regions[0].nlocks);
 	EXPECT_LE(1, regions[0].nruns);

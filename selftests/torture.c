@@ -671,7 +671,7 @@ static bool do_remove(struct worker *w)
 	fd = guest_fd(w, s, inc);
 	rc = gm_region_remove(fd, &remove, .id = inc->id, .flags = flags,
 			      .timeout_ms = flags ? rnd(w, 4) : 0);
-	if (rc == -EBUSY && !flags && remove.nlocks) {
+	if (rc == -EBUSY && !flags && remove.err.reason == GUESTMEM_REASON_LOCKED) {
 		unclaim(w->record, inc);
 		return false;
 	}
@@ -1163,7 +1163,7 @@ static bool do_view(struct worker *w)
 		done |= n > 0;
 	} while (--tries);
 	rc = gm_limit(in.fd, gm_view_id(in.fd), 0);
-	if (rc)
+	if (rc && rc != -ESTALE)
 		wrong("VIEW_LIMIT: %s", strerror(-rc));
 	if (p != MAP_FAILED) {
 		if (gm_peek(p + offset) >= 0)
@@ -1180,6 +1180,183 @@ static bool do_limit_views(struct worker *w)
 	struct guestmem_view_limit limit;
 
 	return !gm_view_limit(some_place(w).fd, &limit, .flags = GUESTMEM_VIEW_ALL);
+}
+
+/*
+ * ---- operations: domains ----
+ *
+ * Each process has a domain of each guest, and two sessions of it, that its threads share.
+ * What is mapped has the same IOVA as GPA, so that it is known what may be read there. Who
+ * takes the rights of all views takes theirs, too: then there are new ones, by the same
+ * descriptors.
+ */
+#define NSESSIONS	2
+static int domains[NGUESTS], sessions[NGUESTS][NSESSIONS];
+/* All of a guest's space, by IOVA. */
+static unsigned char *session_arenas[NGUESTS][NSESSIONS];
+
+/* What was open by @to goes, if something was. */
+static bool replace(int *to, int fd)
+{
+	int rc;
+
+	/* As when what it is made from was just revoked. */
+	if (fd < 0)
+		return false;
+	if (*to < 0) {
+		*to = fd;
+		return true;
+	}
+	rc = dup3(fd, *to, O_CLOEXEC);
+	close(fd);
+	return rc >= 0;
+}
+
+static bool make_domain(unsigned int g)
+{
+	void *p;
+	int i;
+
+	if (!replace(&domains[g], gm_domain(guests[g].fd, GM_CLIENT_RIGHTS)))
+		return false;
+	for (i = 0; i < NSESSIONS; i++) {
+		if (!replace(&sessions[g][i], gm_session(domains[g], GM_CLIENT_RIGHTS, NULL)))
+			return false;
+		p = mmap(session_arenas[g][i], SPACE_LEN, PROT_READ | PROT_WRITE, MAP_SHARED |
+			 (session_arenas[g][i] ? MAP_FIXED : 0), sessions[g][i], GM_GPA);
+		if (p == MAP_FAILED)
+			return false;
+		session_arenas[g][i] = p;
+	}
+	return true;
+}
+
+/* What a domain or session may answer while others take things away. */
+static bool may_be_refused(const char *what, int rc)
+{
+	if (rc && rc != -ENXIO && rc != -EACCES && rc != -ESTALE)
+		wrong("%s: %s", what, strerror(-rc));
+	return !rc;
+}
+
+/* Most likely where there is memory. */
+static bool do_domain_map(struct worker *w)
+{
+	struct place at = some_place(w);
+	unsigned int g = at.guest != guests[0].guest;
+	__u64 gpa = at.gpa & ~(PG - 1);
+	int rc;
+
+	rc = gm_map_iova(domains[g], gpa, (1 + rnd(w, 4)) * PG, gpa, rnd(w, 4) ?
+			 GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE : GUESTMEM_RIGHT_READ);
+	if (rc == -ESTALE || rc == -EACCES)
+		return make_domain(g);
+	return rc == -EEXIST ? false : may_be_refused("DOMAIN_MAP", rc);
+}
+
+/* Some mapping that there just was. */
+static bool some_mapping(struct worker *w, unsigned int g, struct guestmem_mapping *mapping)
+{
+	struct guestmem_domain_list dl;
+
+	return !gm_domain_list(domains[g], &dl, .iova = some_gpa(w), .nentries = 1,
+			       .entries = (uintptr_t)mapping) && dl.nentries;
+}
+
+static bool do_domain_unmap(struct worker *w)
+{
+	unsigned int g = rnd(w, NGUESTS);
+	struct guestmem_domain_unmap du;
+	struct guestmem_mapping mapping;
+	int rc;
+
+	if (!some_mapping(w, g, &mapping))
+		return false;
+	rc = gm_domain_unmap(domains[g], &du, .iova = mapping.iova, .len = mapping.len,
+			     .deadline_ms = rnd(w, 8), .timeout_ms = rnd(w, 4));
+	if (rc == -ERANGE || rc == -ETIMEDOUT)
+		return false;
+	return may_be_refused("DOMAIN_UNMAP", rc);
+}
+
+/* By system call and by mapping. */
+static bool read_by_session(struct worker *w, unsigned int g, unsigned int i, __u64 gpa)
+{
+	struct place at = { .fd = sessions[g][i], .guest = guests[g].guest, .gpa = gpa & ~7ULL };
+	unsigned int tries = 1 + rnd(w, 30);
+	bool done;
+	ssize_t n;
+
+	do {
+		__u64 start = now();
+
+		n = pread(at.fd, buf, (1 + rnd(w, BUF_LEN / 8)) * 8, at.gpa);
+		if (n < 0)
+			may_be_refused("pread by a session", -errno);
+		check_words("pread by a session", &at, buf, n > 0 ? n : 0, start);
+		done = n > 0;
+		if (at.gpa < GM_GPA + SPACE_LEN)
+			done |= load("load by a session", &at,
+				     session_arenas[g][i] + (at.gpa - GM_GPA));
+	} while (done && --tries);
+	return done;
+}
+
+static bool do_export(struct worker *w)
+{
+	unsigned int g = rnd(w, NGUESTS), i = rnd(w, NSESSIONS);
+	int ses = sessions[g][i], rc;
+	struct guestmem_mapping mapping;
+	__u32 handle;
+	size_t from;
+
+	if (!some_mapping(w, g, &mapping))
+		return false;
+	from = rnd(w, 2) ? 0 : rnd(w, mapping.len);
+	rc = gm_export_iova(ses, mapping.iova + from, mapping.len - from, mapping.rights, &handle);
+	if (rc == -ESTALE || rc == -ENOSPC)
+		return gm_release_all(ses) >= 0;
+	if (rc)
+		return may_be_refused("EXPORT", rc);
+	read_by_session(w, g, i, mapping.iova + from + 7);
+	if (!rnd(w, 2)) {
+		rc = gm_release_handle(ses, handle);
+		/* Another thread may have released all, or the end have come by force. */
+		if (rc && rc != -ENOENT && rc != -ESTALE)
+			wrong("RELEASE: %s", strerror(-rc));
+	}
+	return true;
+}
+
+/* Also what is not exported, or not yet. */
+static bool do_session_read(struct worker *w)
+{
+	unsigned int g = rnd(w, NGUESTS);
+	struct guestmem_mapping mapping;
+
+	return some_mapping(w, g, &mapping) &&
+	       read_by_session(w, g, rnd(w, NSESSIONS), mapping.iova + rnd(w, mapping.len));
+}
+
+static bool do_session_lock(struct worker *w)
+{
+	unsigned int g = rnd(w, NGUESTS);
+	int ses = sessions[g][rnd(w, NSESSIONS)], rc;
+	struct guestmem_mapping mapping;
+	struct guestmem_lock lock;
+
+	if (!some_mapping(w, g, &mapping))
+		return false;
+	rc = gm_lock(ses, &lock, .gpa = mapping.iova, .len = PG,
+		     .direction = GUESTMEM_DMA_TO_DEVICE);
+	if (rc)
+		return may_be_refused("LOCK by a session", rc);
+	usleep(rnd(w, 1000));
+	/* It is gone with its session if that was replaced. */
+	rc = gm_unlock_handle(ses, lock.handle);
+	if (rc && rc != -ENOENT)
+		wrong("UNLOCK by a session: %s", strerror(-rc));
+	return true;
 }
 
 static bool do_unmap(struct worker *w)
@@ -1702,6 +1879,11 @@ static const struct operation {
 	{ "foreign-access", 20, do_foreign_access },
 	{ "view", 40, do_view },
 	{ "limit-views", 5, do_limit_views },
+	{ "domain-map", 60, do_domain_map },
+	{ "domain-unmap", 30, do_domain_unmap },
+	{ "export", 120, do_export },
+	{ "session-read", 60, do_session_read },
+	{ "session-lock", 10, do_session_lock },
 	{ "lock", 40, do_lock },
 	{ "unlock", 60, do_unlock },
 	{ "check-lock", 40, do_check_lock },
@@ -1791,6 +1973,12 @@ static int worker_process(unsigned int process)
 		arenas[g] = gm_mmap(guests[g].fd, GM_GPA, SPACE_LEN, PROT_READ | PROT_WRITE);
 		if (arenas[g] == MAP_FAILED)
 			return 1;
+		domains[g] = -1;
+		memset(sessions[g], -1, sizeof(sessions[g]));
+		/* All may be revoked at any time, also between one step and the next. */
+		for (i = 0; !make_domain(g); i++)
+			if (i == 1000)
+				return 1;
 	}
 	mem_fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 	for (i = process * nthreads; i < (process + 1) * nthreads; i++) {

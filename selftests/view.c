@@ -144,6 +144,7 @@ TEST_F(view, shows_a_part)
 		EXPECT_EQ(0, list[0].offset);
 		EXPECT_EQ(0, list[0].nruns);
 		EXPECT_EQ(0, list[0].pid);
+		EXPECT_EQ(0, list[0].flags);
 		EXPECT_EQ(self->id[0], list[0].id);
 		EXPECT_EQ(at + 15 * PG, list[1].gpa);
 		EXPECT_EQ(8 * PG, list[1].len);

@@ -15,6 +15,10 @@
  * are EOPNOTSUPP. A field marked [out] is written by the kernel and ignored on
  * input. All layouts are the same for 32-bit and 64-bit callers.
  *
+ * Entries of arrays that have no @entry_size (struct guestmem_range, guestmem_extent,
+ * guestmem_mapping and guestmem_piece), and struct guestmem_record, never grow: what is
+ * added to one takes the place of its reserved fields.
+ *
  * When only the answer cannot be delivered, because the struct is no longer
  * accessible, the call fails with EFAULT too: what makes something that the caller
  * would have to know of (REGION_ADD, LOCK) is undone, everything else has happened.
@@ -34,16 +38,18 @@
  *	EINTR		a fatal signal came; each ioctl says what was done by then
  *	EINVAL		misaligned, empty or malformed
  *	EMSGSIZE	the output array is too small; how much is needed is told
- *	ENOENT		no such region or handle
+ *	ENOENT		no such region, view or handle
  *	ENOMEM		out of memory, or the memlock limit (guestmem_error says which)
- *	ENOSPC		too many regions, locks or eventfds
+ *	ENOSPC		too many regions, locks, eventfds, views, mappings or exports
  *	ENOTTY		no such ioctl
- *	ENXIO		a hole: no region there
+ *	ENXIO		a hole: no region there, no mapping, or no export
  *	EOPNOTSUPP	unknown flag or value, or not possible with this memory
  *	EOVERFLOW	start + len - 1 is more than 2^64 - 1
  *	EPERM		a privilege is missing
- *	ESTALE		the file was revoked: it has no rights any more
- *	ETIMEDOUT	it was revoked, but not all DMA locks were released in time
+ *	ERANGE		a mapping lies in the range with only a part of it
+ *	ESTALE		the file was revoked: it has no rights any more; or what the
+ *			session exported was unmapped
+ *	ETIMEDOUT	it was revoked or unmapped, but not all users were gone in time
  */
 #ifndef _UAPI_LINUX_GUESTMEM_H
 #define _UAPI_LINUX_GUESTMEM_H
@@ -74,6 +80,7 @@
  * @GUESTMEM_REASON_READONLY: the region at GPA @addr is read-only; of REGION_ADD,
  *	the memory at user address @addr, or the file (@addr is the offset)
  * @GUESTMEM_REASON_RIGHT: the file lacks the GUESTMEM_RIGHT_* in @need, it has
+ *	those in @limit; with EINVAL, there are none in what was given, or others than
  *	those in @limit
  * @GUESTMEM_REASON_MEMLOCK: with this, @need bytes would be locked, RLIMIT_MEMLOCK
  *	is @limit bytes: raise it, or use CAP_IPC_LOCK
@@ -90,10 +97,19 @@
  * @GUESTMEM_REASON_PRIVATE_READONLY: at user address @addr is a private read-only
  *	mapping; this kernel cannot keep a pin of it coherent
  * @GUESTMEM_REASON_LOCKED: @need DMA locks hold the region at GPA @addr, or the
- *	pages of the one that was revoked there
+ *	pages of the one that was revoked there; if 0, sessions use mappings of it
  * @GUESTMEM_REASON_POISONED: hardware error in the page of GPA @addr
  * @GUESTMEM_REASON_OUTPUT: the output array needs @need entries, it has @limit
  * @GUESTMEM_REASON_REVOKED: all rights of the file were taken away
+ * @GUESTMEM_REASON_PARTIAL: the mapping of @need bytes at IOVA @addr lies in the range
+ *	with only a part of it
+ * @GUESTMEM_REASON_APERTURE: @addr to @addr + @need - 1 is not all in what may be
+ *	mapped; @limit is the first (which is even) or the last address of that
+ * @GUESTMEM_REASON_PERMISSION: the mapping at IOVA @addr allows the GUESTMEM_RIGHT_* in
+ *	@limit, not all in @need
+ * @GUESTMEM_REASON_BROKEN: the session was hit by a fault: RELEASE all, then export anew
+ * @GUESTMEM_REASON_USED: @need exports and DMA locks of sessions still use what was
+ *	unmapped at IOVA @addr
  */
 enum guestmem_reason {
 	GUESTMEM_REASON_NONE = 0,
@@ -116,7 +132,12 @@ enum guestmem_reason {
 	GUESTMEM_REASON_LOCKED = 17,
 	GUESTMEM_REASON_POISONED = 18,
 	GUESTMEM_REASON_OUTPUT = 19,
-	GUESTMEM_REASON_REVOKED = 20
+	GUESTMEM_REASON_REVOKED = 20,
+	GUESTMEM_REASON_PARTIAL = 21,
+	GUESTMEM_REASON_APERTURE = 22,
+	GUESTMEM_REASON_PERMISSION = 23,
+	GUESTMEM_REASON_BROKEN = 24,
+	GUESTMEM_REASON_USED = 25
 };
 
 /**
@@ -153,7 +174,7 @@ struct guestmem_error {
 #define GUESTMEM_RIGHT_TRANSLATE	(1U << 4)	/* TRANSLATE */
 #define GUESTMEM_RIGHT_TRANSLATE_HPA	(1U << 5)	/* host-physical addresses */
 #define GUESTMEM_RIGHT_MANAGE		(1U << 6)	/* add and remove regions */
-#define GUESTMEM_RIGHT_EXPORT		(1U << 7)	/* make views */
+#define GUESTMEM_RIGHT_EXPORT		(1U << 7)	/* make views, domains, sessions */
 
 /* What changed; bits of guestmem_info.events and guestmem_eventfd.events. */
 #define GUESTMEM_EVENT_ADDED	(1U << 0)	/* a region was added */
@@ -161,6 +182,8 @@ struct guestmem_error {
 #define GUESTMEM_EVENT_REVOKED	(1U << 2)	/* a region was removed with FORCE */
 #define GUESTMEM_EVENT_STALE	(1U << 3)	/* see GUESTMEM_REGION_STALE */
 #define GUESTMEM_EVENT_LIMITED	(1U << 4)	/* the file has fewer rights; INFO tells which */
+#define GUESTMEM_EVENT_FAULT	(1U << 5)	/* what the session uses was unmapped */
+#define GUESTMEM_EVENT_RECORD	(1U << 6)	/* the domain has a new record to read */
 
 /* Features; bits of guestmem_info.features. */
 #define GUESTMEM_FEATURE_HUGE_MAP	(1U << 0)	/* mmap uses 2 MiB entries */
@@ -182,7 +205,7 @@ struct guestmem_error {
  * @id: [out] the guest's number; unique until the module is unloaded
  * @generation: [out] grows with each change of the regions
  * @pinned: [out] bytes pinned; of all of the guest, revoked regions that DMA locks still
- *	hold included
+ *	hold, and what domains map that is not in the guest, included
  * @last: [out] last GPA of the highest region; 0 if there is none
  * @table_len: [out] bytes to map at GUESTMEM_MMAP_TABLE
  * @page_size: [out] granule of regions and mappings
@@ -194,8 +217,19 @@ struct guestmem_error {
  * @view: [out] the number of the view that this file shows
  * @nviews: [out] views that were made by this file, and by those
  * @max_views: [out] the most there can be of them
+ * @domain: [out] the number of the domain that this file is, or is a session of; else 0
+ * @nmappings: [out] of a domain, mappings; of a session 0
+ * @max_mappings: [out] the most there can be of them
+ * @nfaults: [out] of a domain, faults that are not resolved; of a session, how often it
+ *	was hit by one
+ * @nexports: [out] of a session, exports; of a domain, those of all its sessions
+ * @max_exports: [out] the most that one session can have
+ * @broken: [out] of a session: 1 from a fault on until RELEASE with GUESTMEM_RELEASE_ALL
+ * @reserved2: [out] 0
  *
- * All of it is about what this file shows.
+ * All of it is about what this file shows. Of a session, @nregions is 0, @pinned is
+ * the bytes that it exported, and @generation is the domain's, which grows with each
+ * change of its mappings.
  */
 struct guestmem_info {
 	__u32 size;
@@ -218,6 +252,14 @@ struct guestmem_info {
 	__aligned_u64 view;
 	__u32 nviews;
 	__u32 max_views;
+	__aligned_u64 domain;
+	__aligned_u64 nmappings;
+	__aligned_u64 max_mappings;
+	__aligned_u64 nfaults;
+	__u32 nexports;
+	__u32 max_exports;
+	__u32 broken;
+	__u32 reserved2;
 };
 
 /* Where a region's pages come from. */
@@ -227,6 +269,11 @@ struct guestmem_info {
 /* Flags of a region. READONLY is given; the others are told. */
 #define GUESTMEM_REGION_READONLY	(1U << 0)	/* no write by any way */
 #define GUESTMEM_REGION_STALE		(1U << 1)	/* the process has other pages there now */
+/*
+ * By REGION_LIST only, and not in a view: memory of the caller's own addresses. A process
+ * that called execve(2) has others, although it has its number still.
+ */
+#define GUESTMEM_REGION_OWN		(1U << 2)
 
 #define GUESTMEM_REGION_MAX_LEN		(1ULL << 43)
 
@@ -286,12 +333,13 @@ struct guestmem_region_add {
  * Needs GUESTMEM_RIGHT_MANAGE. Without FORCE, a region that is DMA-locked stays
  * (EBUSY). With FORCE the region is revoked: when the call returns, whether with
  * 0, ETIMEDOUT or EINTR, no access by any file or mapping reaches it any more,
- * its addresses are free, and in-kernel drivers have stopped their devices. Its
+ * its addresses are free, and in-kernel drivers have stopped their devices. Mappings of
+ * it are gone from all domains, and sessions' exports of those with them. Its
  * pages stay pinned, and charged, until the last DMA lock on it is released.
  * Mappings of it give SIGBUS until another region is added there.
  *
  * ENOENT no such region; also while another call is removing it, which this one does
- * not wait for; EACCES; EBUSY locked, or still being added; ETIMEDOUT.
+ * not wait for; EACCES; EBUSY locked, used by sessions, or still being added; ETIMEDOUT.
  */
 struct guestmem_region_remove {
 	__u32 size;
@@ -440,7 +488,8 @@ struct guestmem_translate {
  * the region is revoked. Locks may overlap. A lock belongs to the file: closing
  * the last descriptor and mapping of it ends it.
  *
- * ENXIO a hole; EACCES; EMSGSIZE; ENOSPC too many locks; EINVAL; EOVERFLOW.
+ * ENXIO a hole; EACCES; EMSGSIZE; ENOSPC too many locks, or by a session too many mappings
+ * in this one; EINVAL; EOVERFLOW.
  */
 struct guestmem_lock {
 	__u32 size;
@@ -626,7 +675,8 @@ struct guestmem_view_create {
  * @nlocks: DMA locks that were taken by it
  * @pid: process that made it, as numbered in the caller's pid namespace; 0 if it is not
  *	visible there
- * @reserved: 0
+ * @kind: GUESTMEM_VIEW_IS_*; of a domain and a session @address is 0, and @start and
+ *	@len are the aperture; @len 0 is all
  */
 struct guestmem_view {
 	__aligned_u64 address;
@@ -637,7 +687,7 @@ struct guestmem_view {
 	__u32 rights;
 	__u32 nlocks;
 	__u32 pid;
-	__u32 reserved;
+	__u32 kind;
 };
 
 /**
@@ -661,6 +711,10 @@ struct guestmem_view_list {
 	__u32 nentries;
 	struct guestmem_error err;
 };
+
+#define GUESTMEM_VIEW_IS_PART		0
+#define GUESTMEM_VIEW_IS_DOMAIN		1
+#define GUESTMEM_VIEW_IS_SESSION	2
 
 /* All views that were made by this file, and by those. */
 #define GUESTMEM_VIEW_ALL	(1U << 0)
@@ -697,6 +751,325 @@ struct guestmem_view_limit {
 	struct guestmem_error err;
 };
 
+/**
+ * struct guestmem_domain_create - ioctl(GUESTMEM_DOMAIN_CREATE): make a domain, an IOVA
+ * to GPA table with permissions, as a virtual IOMMU has it
+ * @size: sizeof(struct guestmem_domain_create)
+ * @flags: must be 0
+ * @page_sizes: a bit for each size of pages that mappings are made of; the smallest is
+ *	the granule of mappings, and at least the page size
+ * @start: first IOVA of the aperture; a multiple of the granule
+ * @last: last IOVA; one less than a multiple of the granule
+ * @rights: GUESTMEM_RIGHT_* that its sessions may have, not 0; all are this file's;
+ *	not MANAGE, EXPORT or TRANSLATE_HPA. The domain's file has EXPORT besides
+ * @fd: [out] the owner's file; close-on-exec
+ * @id: [out] its number, among those of the views of this guest
+ * @err: [out]
+ *
+ * Needs GUESTMEM_RIGHT_EXPORT. With the file mappings are made and taken back, and
+ * sessions made. Its clients are these: a session sees IOVAs only, and of those what it
+ * has exported. read(2) gives struct guestmem_record. Closing the file ends the domain:
+ * all that was exported is taken back, and the sessions are revoked. That this guest's
+ * file is closed does not end it. A domain is a view: VIEW_LIST lists it and its
+ * sessions, VIEW_LIMIT revokes them.
+ *
+ * EACCES a right that this file does not have; EINVAL page sizes, aperture, or no right;
+ * ENOSPC too many views, or too many one from another; EMFILE, ENFILE; ENOMEM.
+ */
+struct guestmem_domain_create {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 page_sizes;
+	__aligned_u64 start;
+	__aligned_u64 last;
+	__u32 rights;
+	__s32 fd;
+	__aligned_u64 id;
+	struct guestmem_error err;
+};
+
+/**
+ * struct guestmem_mapping - what an IOVA range means
+ * @iova: first IOVA; a multiple of the granule
+ * @len: bytes; a multiple of the granule
+ * @gpa: first GPA, as the file counts that the domain was made by; with @backing what
+ *	@offset is in struct guestmem_region_add. A multiple of the granule; with @backing
+ *	of the page size
+ * @rights: GUESTMEM_RIGHT_READ, WRITE, or both
+ * @backing: 0: memory of the guest; else GUESTMEM_BACKING_*: memory that is not in the
+ *	guest, pinned for this mapping alone, and not watched for staleness
+ * @fd: with FILE, the file; else must be 0
+ * @reserved: must be 0
+ */
+struct guestmem_mapping {
+	__aligned_u64 iova;
+	__aligned_u64 len;
+	__aligned_u64 gpa;
+	__u32 rights;
+	__u32 backing;
+	__s32 fd;
+	__u32 reserved;
+};
+
+#define GUESTMEM_MAP_MAX	65536
+
+/**
+ * struct guestmem_domain_map - ioctl(GUESTMEM_DOMAIN_MAP): add mappings
+ * @size: sizeof(struct guestmem_domain_map)
+ * @flags: must be 0
+ * @mappings: pointer to an array of struct guestmem_mapping
+ * @nmappings: entries in it, 1 to GUESTMEM_MAP_MAX
+ * @failed: [out] after an error, which of them it was about
+ * @err: [out]
+ *
+ * All of them or none. There need not be a region at the GPAs, as long as nobody
+ * exports them.
+ *
+ * EEXIST overlaps a mapping, or another entry; EINVAL misaligned, empty, or not in the
+ * aperture; EOVERFLOW; ENXIO GPAs that the file does not show which the domain was made
+ * by; EACCES rights that it has not; ENOSPC too many; with @backing, as REGION_ADD.
+ */
+struct guestmem_domain_map {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 mappings;
+	__u32 nmappings;
+	__u32 failed;
+	struct guestmem_error err;
+};
+
+/* All mappings; @iova and @len must be 0. */
+#define GUESTMEM_UNMAP_ALL	(1U << 0)
+/* @eventfd is one. */
+#define GUESTMEM_UNMAP_EVENTFD	(1U << 1)
+
+/**
+ * struct guestmem_domain_unmap - ioctl(GUESTMEM_DOMAIN_UNMAP): take mappings back
+ * @size: sizeof(struct guestmem_domain_unmap)
+ * @flags: GUESTMEM_UNMAP_*
+ * @iova: first IOVA
+ * @len: bytes; the range need not be mapped, but each mapping in it must be all in it
+ * @deadline_ms: how long sessions may take to release what was taken back; 0: their
+ *	exports end at once; GUESTMEM_WAIT_FOREVER
+ * @timeout_ms: how long this call waits for it; 0 does not; GUESTMEM_WAIT_FOREVER
+ * @eventfd: with EVENTFD, is added 1 to when the fault is resolved, or now if there is
+ *	none; else must be 0
+ * @nusers: [out] exports and DMA locks of sessions that still use it
+ * @nmappings: [out] mappings that were removed
+ * @fault: [out] the number of the fault; 0 if nobody used it
+ * @err: [out]
+ *
+ * When the call returns, but with EINVAL, EOPNOTSUPP, EOVERFLOW, ERANGE or EBADF, the
+ * mappings are gone, and no session reaches what they mapped: exports that overlap the
+ * range are dead in whole, mappings in processes were taken away, and in-kernel drivers
+ * have stopped their devices. If there were such exports, or DMA locks, that is a fault:
+ * their sessions are told by GUESTMEM_EVENT_FAULT, and are broken: they can export
+ * nothing until they RELEASE all at once. The fault is resolved when the last export and
+ * DMA lock that overlaps the range is gone. Each UNMAP is a fault of its own, with records
+ * of its own, and waits for all that overlap its range, also those that an earlier one has
+ * hit. At the deadline exports that are left end by force. DMA locks never do: the fault
+ * goes on until they are released, and a record names them.
+ *
+ * With @timeout_ms 0 it is no error that there are users left: @nusers tells.
+ *
+ * ERANGE a mapping is only partly in the range; ENOSPC too many faults are not resolved:
+ * exports that it hit have ended at once, and DMA locks are not waited for, nor is the
+ * eventfd told; ETIMEDOUT, EINTR (fatal signal): there are users left.
+ */
+struct guestmem_domain_unmap {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 iova;
+	__aligned_u64 len;
+	__u32 deadline_ms;
+	__u32 timeout_ms;
+	__s32 eventfd;
+	__u32 nusers;
+	__aligned_u64 nmappings;
+	__aligned_u64 fault;
+	struct guestmem_error err;
+};
+
+/**
+ * struct guestmem_domain_list - ioctl(GUESTMEM_DOMAIN_LIST): the mappings by IOVA
+ * @size: sizeof(struct guestmem_domain_list)
+ * @flags: must be 0
+ * @iova: list mappings that end at or behind this; [out] where to go on; 0: there are
+ *	no more
+ * @entries: pointer to an array of struct guestmem_mapping; of one with backing, @gpa
+ *	and @fd are 0
+ * @nentries: capacity of the array; [out] how many were written
+ * @reserved: must be 0
+ * @generation: [out] grows with each change of the mappings
+ *
+ * EFAULT.
+ */
+struct guestmem_domain_list {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 iova;
+	__aligned_u64 entries;
+	__u32 nentries;
+	__u32 reserved;
+	__aligned_u64 generation;
+};
+
+/**
+ * struct guestmem_session_create - ioctl(GUESTMEM_SESSION_CREATE): make a client's file
+ * @size: sizeof(struct guestmem_session_create)
+ * @flags: must be 0
+ * @rights: GUESTMEM_RIGHT_*, not 0; all are the domain's
+ * @fd: [out] the file; close-on-exec
+ * @id: [out] its number, among those of the views of this guest
+ * @err: [out]
+ *
+ * By a domain's file. A session does by IOVA, and only with what it has exported, what
+ * another file does by GPA: read(2), write(2), mmap(2), INFO, TRANSLATE, LOCK, FILL,
+ * COPY, ATOMIC, EVENTFD, and the API for drivers in the kernel. There is no translation
+ * table, and pages are mapped in whole or not at all. Closing the file ends what it
+ * exported.
+ *
+ * EACCES a right that the domain does not have; EINVAL no right; ENOSPC too many; EMFILE,
+ * ENFILE; ENOMEM.
+ */
+struct guestmem_session_create {
+	__u32 size;
+	__u32 flags;
+	__u32 rights;
+	__s32 fd;
+	__aligned_u64 id;
+	struct guestmem_error err;
+};
+
+/**
+ * struct guestmem_piece - a part of an export with one GPA range and one permission
+ * @iova: first IOVA
+ * @len: bytes
+ * @gpa: first GPA if the session has GUESTMEM_RIGHT_TRANSLATE, else 0; 0 of memory that
+ *	is not in the guest
+ * @rights: GUESTMEM_RIGHT_* of the mappings
+ * @reserved: 0
+ */
+struct guestmem_piece {
+	__aligned_u64 iova;
+	__aligned_u64 len;
+	__aligned_u64 gpa;
+	__u32 rights;
+	__u32 reserved;
+};
+
+/**
+ * struct guestmem_export - ioctl(GUESTMEM_EXPORT): begin to use an IOVA range
+ * @size: sizeof(struct guestmem_export)
+ * @flags: must be 0
+ * @iova: first IOVA; any alignment
+ * @len: bytes; not 0
+ * @pieces: pointer to an array of struct guestmem_piece
+ * @npieces: its capacity; 0 if they are not wanted; [out] pieces that it is made of
+ * @rights: GUESTMEM_RIGHT_READ, WRITE, or both: all mappings must allow it
+ * @handle: [out] for RELEASE; not used again soon
+ * @reserved: must be 0
+ * @err: [out]
+ *
+ * By a session's file. Either all of the range is mapped to memory and is exported, or
+ * nothing. Exports may overlap; each is released by itself. When one of the mappings is
+ * taken back the export is dead, all of it: see DOMAIN_UNMAP.
+ *
+ * ENXIO a hole, of mappings or of regions; EACCES a mapping that does not allow it, a
+ * read-only region, or no right; ESTALE the session is broken; EMSGSIZE; ENOSPC too many
+ * exports, or mappings in this one; EINVAL; EOVERFLOW; ENOMEM.
+ */
+struct guestmem_export {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 iova;
+	__aligned_u64 len;
+	__aligned_u64 pieces;
+	__u32 npieces;
+	__u32 rights;
+	__u32 handle;
+	__u32 reserved;
+	struct guestmem_error err;
+};
+
+/* All exports of the session, which can export again if it was broken; @handle must be 0. */
+#define GUESTMEM_RELEASE_ALL	(1U << 0)
+
+/**
+ * struct guestmem_release - ioctl(GUESTMEM_RELEASE): no longer use what was exported
+ * @size: sizeof(struct guestmem_release)
+ * @flags: GUESTMEM_RELEASE_ALL or 0
+ * @handle: from EXPORT of the same session
+ * @nreleased: [out] exports that were released
+ *
+ * What is not in another export of the session is taken out of its mappings.
+ *
+ * ENOENT no such export, or it was ended by force.
+ */
+struct guestmem_release {
+	__u32 size;
+	__u32 flags;
+	__u32 handle;
+	__u32 nreleased;
+};
+
+/**
+ * enum guestmem_record_type - what a record tells
+ * @GUESTMEM_RECORD_FAULT: a session was hit: @fault, @session, @pid of a process that
+ *	uses it, the range that was taken back, and in @count exports and DMA locks of the
+ *	session that overlap it
+ * @GUESTMEM_RECORD_RESOLVED: @fault is resolved after @elapsed_ms; its range
+ * @GUESTMEM_RECORD_FORCED: an export was ended by force: @fault (0: not by UNMAP),
+ *	@session, @pid that exported it, the range of the export; @elapsed_ms after the
+ *	fault
+ * @GUESTMEM_RECORD_LOCKED: at the deadline a DMA lock was left: as FORCED, with the
+ *	first part of it that was hit
+ * @GUESTMEM_RECORD_STALE: see GUESTMEM_REGION_STALE; @iova and @len are a mapping that
+ *	shows some of it, @count its region
+ * @GUESTMEM_RECORD_REMOVED: the mapping at @iova, @len bytes, is gone with region @count
+ */
+enum guestmem_record_type {
+	GUESTMEM_RECORD_FAULT = 1,
+	GUESTMEM_RECORD_RESOLVED = 2,
+	GUESTMEM_RECORD_FORCED = 3,
+	GUESTMEM_RECORD_LOCKED = 4,
+	GUESTMEM_RECORD_STALE = 5,
+	GUESTMEM_RECORD_REMOVED = 6
+};
+
+/**
+ * struct guestmem_record - what read(2) of a domain's file gives
+ * @seq: 1, 2, 3 ...
+ * @lost: records that were lost before this one, as nobody read them in time; their
+ *	numbers are left out
+ * @fault: see the type
+ * @session: see the type
+ * @iova: see the type
+ * @len: see the type; 0: up to the last IOVA
+ * @elapsed_ms: see the type
+ * @type: enum guestmem_record_type
+ * @pid: see the type; as numbered in the reader's pid namespace, 0 if not visible there
+ * @count: see the type
+ * @reserved: 0
+ *
+ * read(2) gives whole records, the oldest first; EINVAL if there is no room for one,
+ * EAGAIN if there is none and the file is O_NONBLOCK. While there are some poll(2) says
+ * EPOLLIN.
+ */
+struct guestmem_record {
+	__aligned_u64 seq;
+	__aligned_u64 lost;
+	__aligned_u64 fault;
+	__aligned_u64 session;
+	__aligned_u64 iova;
+	__aligned_u64 len;
+	__aligned_u64 elapsed_ms;
+	__u32 type;
+	__u32 pid;
+	__u32 count;
+	__u32 reserved;
+};
+
 #define GUESTMEM_IOC_TYPE	0xBC
 
 #define GUESTMEM_INFO		_IO(GUESTMEM_IOC_TYPE, 0x00)
@@ -713,6 +1086,13 @@ struct guestmem_view_limit {
 #define GUESTMEM_VIEW_CREATE	_IO(GUESTMEM_IOC_TYPE, 0x0b)
 #define GUESTMEM_VIEW_LIST	_IO(GUESTMEM_IOC_TYPE, 0x0c)
 #define GUESTMEM_VIEW_LIMIT	_IO(GUESTMEM_IOC_TYPE, 0x0d)
+#define GUESTMEM_DOMAIN_CREATE	_IO(GUESTMEM_IOC_TYPE, 0x0e)
+#define GUESTMEM_DOMAIN_MAP	_IO(GUESTMEM_IOC_TYPE, 0x0f)
+#define GUESTMEM_DOMAIN_UNMAP	_IO(GUESTMEM_IOC_TYPE, 0x10)
+#define GUESTMEM_DOMAIN_LIST	_IO(GUESTMEM_IOC_TYPE, 0x11)
+#define GUESTMEM_SESSION_CREATE	_IO(GUESTMEM_IOC_TYPE, 0x12)
+#define GUESTMEM_EXPORT		_IO(GUESTMEM_IOC_TYPE, 0x13)
+#define GUESTMEM_RELEASE	_IO(GUESTMEM_IOC_TYPE, 0x14)
 
 #define GUESTMEM_TABLE_MAGIC	0x6d656d7473657567ULL	/* "guestmem" */
 #define GUESTMEM_TABLE_VERSION	1
