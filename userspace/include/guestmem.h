@@ -192,8 +192,9 @@ GUESTMEM_API struct guestmem *guestmem_open(int flags);
 
 /**
  * guestmem_from_fd - a handle for a guest that is already open
- * @fd: a descriptor of /dev/guestmem; it stays the caller's, and can be closed
- *	at once: the handle has a duplicate of its own (O_CLOEXEC)
+ * @fd: a descriptor of /dev/guestmem, be it of a guest, a view, a domain or a session; it
+ *	stays the caller's, and can be closed at once: the handle has a duplicate of its own
+ *	(O_CLOEXEC)
  *
  * Checks by GUESTMEM_INFO that it is a guest and which ABI version it has. The
  * rights are those of the open file, and so are its events and DMA locks: all its
@@ -280,10 +281,10 @@ struct guestmem_fault {
  *
  * What each callback is given first is the @ctx of guestmem_from_ops(). They are called
  * in the thread that accesses, without a lock held; so by several at the same time.
- * They may access other handles. The semantics are those of openvmm's
- * GuestMemoryAccess, with three differences: an access goes on from the byte that
- * failed instead of from the start; page numbers are of the whole guest in every
- * subrange, whatever its alignment; and subranges pass locks on.
+ * They may access other handles, but not use a mapper whose call came to them. The
+ * semantics are those of openvmm's GuestMemoryAccess, with three differences: an access
+ * goes on from the byte that failed instead of from the start; page numbers are of the
+ * whole guest in every subrange, whatever its alignment; and subranges pass locks on.
  *
  * A bitmap can change at any time. A bit that is cleared is seen by every access that
  * starts afterwards; guestmem_synchronize() waits for those that had started before.
@@ -483,7 +484,9 @@ GUESTMEM_API int guestmem_add_file(struct guestmem *g, uint64_t gpa, uint64_t le
  *
  * Its pages are unpinned. Mappings of it give SIGBUS until another region is added
  * there. EBUSY DMA locks or guestmem_hold() hold it, or, in a guest of
- * guestmem_create(), a call that another thread is in; ENOENT no such region; EACCES.
+ * guestmem_create(), a call that another thread is in; or sessions have exported a mapping
+ * of it: unmap that in their domain, or call guestmem_revoke(). ENOENT no such region;
+ * EACCES.
  */
 GUESTMEM_API int guestmem_remove(struct guestmem *g, uint32_t id);
 
@@ -513,8 +516,9 @@ GUESTMEM_API int guestmem_revoke(struct guestmem *g, uint32_t id,
  *	failure
  * @n: [out] regions in it
  *
- * One consistent snapshot, which may be old when it is looked at. ENOMEM; EOPNOTSUPP
- * a guest of guestmem_from_ops(), which knows no regions.
+ * One consistent snapshot, which may be old when it is looked at. With
+ * GUESTMEM_REGION_OWN, @regions->offset is an address in this process. ENOMEM; EOPNOTSUPP a
+ * guest of guestmem_from_ops(), which knows no regions.
  */
 GUESTMEM_API int guestmem_regions(struct guestmem *g,
 				  struct guestmem_region **regions, size_t *n);
@@ -576,6 +580,280 @@ GUESTMEM_API int guestmem_views(struct guestmem *g, struct guestmem_view **views
  */
 GUESTMEM_API int guestmem_view_limit(struct guestmem *g, uint64_t id, uint32_t rights,
 				     uint32_t flags, uint32_t timeout_ms, uint32_t *nlocks);
+
+/* -------- Domains ------------------------------------------------------- */
+
+/*
+ * A domain says what I/O virtual addresses (IOVA) mean: ranges of them are mapped to GPAs,
+ * with a permission, as a virtual IOMMU is told by its guest. Its owner makes sessions of
+ * it, files that are passed on to whoever emulates a device: they reach memory by IOVA,
+ * as far as it is mapped and they have exported it. What the owner unmaps is gone for all
+ * of them when the call returns; who still uses it then is told, and has to release it.
+ *
+ * Both are handles. Of a domain's, guestmem_info(), guestmem_eventfd(), guestmem_views(),
+ * guestmem_view_limit() (which revokes sessions) and the calls here are of use: it has no
+ * memory, and no parts. A session's is a guest whose addresses are IOVAs: read, write,
+ * map, lock and translate what was exported. It has no regions, so that look-ups, slices,
+ * holds, and files into memory are EOPNOTSUPP: guestmem_map() gives pointers.
+ */
+
+/**
+ * guestmem_domain_create - make a domain
+ * @g: the handle, of all of an open /dev/guestmem; needs GUESTMEM_RIGHT_EXPORT
+ * @page_sizes: a bit for each size of pages that mappings are made of; the smallest is the
+ *	granule of mappings, and at least the page size
+ * @start: first IOVA that can be mapped; a multiple of the granule
+ * @last: last IOVA; one less than a multiple of the granule
+ * @rights: GUESTMEM_RIGHT_* that its sessions may have, all of them @g's; not MANAGE,
+ *	EXPORT or TRANSLATE_HPA
+ *
+ * guestmem_info() tells its number, and guestmem_fd() its descriptor, which another
+ * process can make a handle of by guestmem_from_fd(). That @g is closed does not end it.
+ *
+ * EACCES a right that @g does not have; EINVAL page sizes, addresses, or no right; ENOSPC
+ * too many views; ESTALE @g was revoked; EMFILE, ENFILE too many files; ENOMEM; EOPNOTSUPP
+ * not a guest of /dev/guestmem, or a subrange of one. Undone by closing all descriptors of
+ * it, of which guestmem_close() closes one: all that was exported is taken back then, and
+ * its sessions are revoked.
+ */
+GUESTMEM_API struct guestmem *guestmem_domain_create(struct guestmem *g, uint64_t page_sizes,
+						     uint64_t start, uint64_t last,
+						     uint32_t rights);
+
+/**
+ * guestmem_domain_map - add mappings, all or none
+ * @d: a domain
+ * @mappings: array; GPAs are those of the file that the domain was made by
+ * @n: mappings in it; 1 to GUESTMEM_MAP_MAX
+ * @failed: [out] after a failure, which of them it was about; may be NULL
+ *
+ * There need not be a region at the GPAs as long as nobody exports them. Memory that is
+ * in no region can be mapped, too: see struct guestmem_mapping.
+ *
+ * EEXIST overlaps a mapping, or another one of the array; EINVAL misaligned, empty, or not
+ * all of it can be mapped; EOVERFLOW; ENXIO GPAs that the file does not show; EACCES
+ * rights that it does not have; ENOSPC too many; EOPNOTSUPP not a domain; of memory that
+ * is in no region, as guestmem_add_user() and guestmem_add_file(). Undone by
+ * guestmem_domain_unmap().
+ */
+GUESTMEM_API int guestmem_domain_map(struct guestmem *d, const struct guestmem_mapping *mappings,
+				     size_t n, size_t *failed);
+
+/**
+ * guestmem_domain_unmap - take mappings back
+ * @d: a domain
+ * @unmap: @unmap->size must be sizeof(struct guestmem_domain_unmap); range, flags, times
+ *	in milliseconds and eventfd are the caller's, what is marked [out] is filled in
+ *
+ * When it returns 0, ETIMEDOUT, EINTR or ENOSPC, the mappings are gone, and no session reaches
+ * what they mapped. Those that had exported some of it are broken: they can export nothing
+ * until guestmem_session_release_all(). @unmap->deadline_ms is how long they may take before their
+ * exports are ended by force, @unmap->timeout_ms how long to wait here for it (0: not at
+ * all, and @unmap->nusers tells how many are left); with GUESTMEM_UNMAP_EVENTFD, an eventfd
+ * is told when it is over, however long that takes.
+ *
+ * ERANGE a mapping is only partly in the range; EINVAL, EOVERFLOW; EBADF not an eventfd;
+ * EOPNOTSUPP not a domain, unknown flags: nothing was changed. ETIMEDOUT, EINTR (a fatal
+ * signal): @unmap->nusers exports and DMA locks are left. ENOSPC too many faults are not
+ * resolved: exports were ended at once, and DMA locks that are left will not be told of.
+ */
+GUESTMEM_API int guestmem_domain_unmap(struct guestmem *d, struct guestmem_domain_unmap *unmap);
+
+/**
+ * guestmem_domain_list - the mappings by IOVA, some at a time
+ * @d: a domain
+ * @iova: mappings that end at or behind this; 0 to begin with. [out] where to go on
+ * @mappings: [out] array
+ * @n: its capacity, not 0; [out] mappings written
+ * @generation: [out] grows with each change: if it is another one than that of the call
+ *	before, the list is not of one moment; may be NULL
+ *
+ * Returns 1 if there may be more, 0 if there are not. EOPNOTSUPP not a domain.
+ */
+GUESTMEM_API int guestmem_domain_list(struct guestmem *d, uint64_t *iova,
+				      struct guestmem_mapping *mappings, size_t *n,
+				      uint64_t *generation);
+
+/**
+ * guestmem_domain_records - what has happened, each told once, the oldest first
+ * @d: a domain
+ * @records: [out] array
+ * @n: its capacity
+ *
+ * Waits until there is one; to be woken instead, poll(2) for EPOLLIN, or ask for
+ * GUESTMEM_EVENT_RECORD by guestmem_eventfd().
+ *
+ * Returns how many were written. EAGAIN there is none, and the descriptor is O_NONBLOCK;
+ * EINTR a signal came; EOPNOTSUPP not a domain.
+ */
+GUESTMEM_API ssize_t guestmem_domain_records(struct guestmem *d, struct guestmem_record *records,
+					     size_t n);
+
+/**
+ * guestmem_session_create - make a client's file
+ * @d: a domain
+ * @rights: GUESTMEM_RIGHT_* of the new file; all are the domain's
+ * @id: [out] its number, for guestmem_view_limit(), and as records tell it; may be NULL
+ *
+ * Returns a descriptor, to be passed on, which is the caller's and close-on-exec; it is a
+ * handle where it has come to by guestmem_from_fd(). EACCES a right that the domain does
+ * not have; EINVAL no right; ENOSPC too many views; EMFILE, ENFILE too many files; ENOMEM;
+ * EOPNOTSUPP not a domain.
+ */
+GUESTMEM_API int guestmem_session_create(struct guestmem *d, uint32_t rights, uint64_t *id);
+
+/**
+ * guestmem_session_export - begin to use a range of IOVAs
+ * @s: a session
+ * @iova: first IOVA; any alignment
+ * @len: bytes; not 0
+ * @rights: GUESTMEM_RIGHT_READ, WRITE, or both: what for
+ * @handle: [out] for guestmem_session_release()
+ * @pieces: [out] the mappings that it is made of; NULL if they are not wanted
+ * @n: capacity of @pieces; [out] pieces there are; may be NULL if @pieces is
+ *
+ * All of the range or nothing. Exports may overlap. They belong to the open file, not to
+ * the process. When a mapping of it is taken back, all of the export is dead, the session
+ * is broken, and GUESTMEM_EVENT_FAULT tells it (see guestmem_eventfd()): stop, call
+ * guestmem_session_release_all(), and export anew what there is.
+ *
+ * ENXIO some of it is not mapped, or there is no region; EACCES a mapping does not allow
+ * it, a read-only region, or no right; ESTALE the session is broken, or was revoked;
+ * EMSGSIZE the array is too small: *@n is what is needed, nothing was exported; ENOSPC
+ * too many; EINVAL, EOVERFLOW; ENOMEM; EOPNOTSUPP not a session. Undone by
+ * guestmem_session_release(), or by closing the open file.
+ */
+GUESTMEM_API int guestmem_session_export(struct guestmem *s, uint64_t iova, uint64_t len,
+					 uint32_t rights, uint32_t *handle,
+					 struct guestmem_piece *pieces, size_t *n);
+
+/**
+ * guestmem_session_release - no longer use what was exported
+ * @s: a handle of the same open file
+ * @handle: from guestmem_session_export()
+ *
+ * What is in no other export of the session cannot be reached by it any more.
+ *
+ * ENOENT no such export, or it was ended by force; EOPNOTSUPP not a session.
+ */
+GUESTMEM_API int guestmem_session_release(struct guestmem *s, uint32_t handle);
+
+/**
+ * guestmem_session_release_all - no longer use anything
+ * @s: a session
+ *
+ * All exports of the open file, also if @s is a part of it. If the session was broken it
+ * can export again. Returns how many were released. EOPNOTSUPP not a session.
+ */
+GUESTMEM_API int guestmem_session_release_all(struct guestmem *s);
+
+/* -------- Mappers ------------------------------------------------------- */
+
+/*
+ * What a virtual IOMMU is told by its guest goes to software that emulates devices, by a
+ * domain, and to hardware that the guest was given, by VFIO or iommufd. A mapper is
+ * either, with the same calls and errors. When an unmap has returned, nobody reaches what
+ * was mapped.
+ *
+ * The memory of a mapping for hardware is held by a DMA lock until it is unmapped, and
+ * must be memory of this process: of guestmem_create(), guestmem_from_ops(), or added to
+ * a guest of /dev/guestmem by guestmem_add_user(). Pages are pinned and charged once more
+ * by VFIO and iommufd. What a device writes is not noted as dirty.
+ *
+ * All calls can be made by any number of threads at the same time, but for
+ * guestmem_mapper_close(), which must be the last. The callbacks of guestmem_from_ops()
+ * that a call comes to may not use the same mapper. What was mapped is the process's: in
+ * a child of fork(2), all calls are EINVAL, but for guestmem_mapper_close(), which unmaps
+ * nothing there.
+ */
+struct guestmem_mapper;
+
+/**
+ * guestmem_mapper_domain - a mapper for a domain
+ * @d: a domain; it can be closed while the mapper lives
+ *
+ * guestmem_mapper_unmap() gives sessions no time: exports end by force. Who wants to give
+ * them some calls guestmem_domain_unmap().
+ *
+ * EOPNOTSUPP not a domain, or a subrange of one; ENOMEM. Undone by
+ * guestmem_mapper_close(), which leaves the domain's mappings as they are.
+ */
+GUESTMEM_API struct guestmem_mapper *guestmem_mapper_domain(struct guestmem *d);
+
+/**
+ * guestmem_mapper_vfio - a mapper for devices in a VFIO container
+ * @g: the guest; needs GUESTMEM_RIGHT_LOCK. It can be closed while the mapper lives
+ * @container: the descriptor, after VFIO_SET_IOMMU to a type 1; stays the caller's
+ *
+ * EBADF not a container; EINVAL no IOMMU was set; ENOMEM; EMFILE. Undone by
+ * guestmem_mapper_close().
+ */
+GUESTMEM_API struct guestmem_mapper *guestmem_mapper_vfio(struct guestmem *g, int container);
+
+/**
+ * guestmem_mapper_iommufd - a mapper for devices that are attached to an IOAS of iommufd
+ * @g: the guest; needs GUESTMEM_RIGHT_LOCK. It can be closed while the mapper lives
+ * @fd: of /dev/iommu; stays the caller's
+ * @ioas: number of the I/O address space
+ *
+ * EBADF not /dev/iommu; ENOENT no such address space; ENOMEM; EMFILE; EOPNOTSUPP the
+ * library was built without it. Undone by guestmem_mapper_close().
+ */
+GUESTMEM_API struct guestmem_mapper *guestmem_mapper_iommufd(struct guestmem *g, int fd,
+							     uint32_t ioas);
+
+/**
+ * guestmem_mapper_map - say what a range of IOVAs means: all of it, or an error
+ * @m: the mapper
+ * @iova: first IOVA; a multiple of what the IOMMU, or the domain, has as its smallest page
+ * @len: bytes; likewise
+ * @gpa: first GPA; likewise
+ * @rights: GUESTMEM_RIGHT_READ, WRITE, or both: what devices may do
+ *
+ * EEXIST some of it is mapped; EINVAL misaligned, empty, no right, or not what can be
+ * mapped; EOVERFLOW; ENOSPC too many. For hardware: ENXIO a hole; EACCES a right that the
+ * handle does not have, or a read-only region; EOPNOTSUPP not memory of this process, or
+ * it is stale; EFAULT memory that cannot be pinned; EBUSY regions were added or removed all
+ * the while; ENOMEM memory, or the memlock limit. If the IOMMU does not even unmap what
+ * it had mapped of it by then, that is a mapping, which guestmem_mapper_unmap() undoes. For
+ * a domain, as guestmem_domain_map(). Undone by guestmem_mapper_unmap() of all of it.
+ */
+GUESTMEM_API int guestmem_mapper_map(struct guestmem_mapper *m, uint64_t iova, uint64_t len,
+				     uint64_t gpa, uint32_t rights);
+
+/**
+ * guestmem_mapper_unmap - undo guestmem_mapper_map()
+ * @m: the mapper
+ * @iova: first IOVA
+ * @len: bytes; the range need not be mapped, but each mapping in it must be all in it
+ *
+ * ERANGE a mapping is only partly in the range; EINVAL, EOVERFLOW: nothing was changed. Of
+ * a domain: ENOSPC as guestmem_domain_unmap(), ETIMEDOUT, EINTR: it is unmapped, but DMA
+ * locks are left. Of hardware: the first of the errors that the IOMMU gave, or EIO if it
+ * unmapped less than it was asked to; what it did not unmap is still mapped and locked,
+ * and can be unmapped again, all the rest is gone.
+ */
+GUESTMEM_API int guestmem_mapper_unmap(struct guestmem_mapper *m, uint64_t iova, uint64_t len);
+
+/**
+ * guestmem_mapper_reset - unmap all
+ * @m: the mapper
+ *
+ * Of hardware, what this mapper has mapped; of a domain, all its mappings. As
+ * guestmem_mapper_unmap().
+ */
+GUESTMEM_API int guestmem_mapper_reset(struct guestmem_mapper *m);
+
+/**
+ * guestmem_mapper_close - end the mapper
+ * @m: the mapper, or NULL
+ *
+ * Of hardware, unmaps what it has mapped; what the IOMMU does not unmap keeps its DMA lock
+ * as long as the guest is open. A domain keeps its mappings: guestmem_mapper_reset() ends
+ * them. In a child of fork(2) it unmaps nothing. Does not change errno. No other call on @m
+ * may run or follow.
+ */
+GUESTMEM_API void guestmem_mapper_close(struct guestmem_mapper *m);
 
 /* -------- Look-ups ------------------------------------------------------ */
 
@@ -1351,7 +1629,9 @@ GUESTMEM_API int guestmem_prefetch(struct guestmem *g, uint64_t gpa, uint64_t le
  * @gpa: first address
  * @len: bytes
  *
- * Those of a file come back from it; private ones are zero then.
+ * Those of a file come back from it; private ones are zero then. A device that has private
+ * pages by VFIO or iommufd (guestmem_mapper_map()) goes on using the old ones, whatever
+ * DMA locks there are: unmap them for it first.
  */
 GUESTMEM_API int guestmem_drop(struct guestmem *g, uint64_t gpa, uint64_t len);
 
@@ -1361,7 +1641,9 @@ GUESTMEM_API int guestmem_drop(struct guestmem *g, uint64_t gpa, uint64_t len);
  * @gpa: first address
  * @len: bytes
  *
- * A hole is made in the file (MADV_REMOVE); private pages are dropped.
+ * A hole is made in the file (MADV_REMOVE); private pages are dropped. A device that has
+ * them by VFIO or iommufd (guestmem_mapper_map()) goes on using the old ones, whatever
+ * DMA locks there are: unmap them for it first.
  */
 GUESTMEM_API int guestmem_discard(struct guestmem *g, uint64_t gpa, uint64_t len);
 
@@ -1384,7 +1666,8 @@ GUESTMEM_API int guestmem_mlock(struct guestmem *g, uint64_t gpa, uint64_t len,
  * @g: the handle
  * @flags: as guestmem_mlock()
  *
- * Ends at the first region that fails; those before stay locked.
+ * Ends at the first region that fails; those before stay locked. EOPNOTSUPP as above, also
+ * if there is no region.
  */
 GUESTMEM_API int guestmem_mlock_all(struct guestmem *g, uint32_t flags);
 

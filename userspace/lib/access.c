@@ -309,7 +309,7 @@ int guestmem_copy(struct guestmem *g, uint64_t dst, uint64_t src, uint64_t len)
 		return ret;
 	if (dst - src < len || src - dst < len) {
 		why_reason(&why, EINVAL, GUESTMEM_REASON_OVERLAP, dst > src ? dst : src, 0, 0);
-		return fail_reason(OP_COPY, EINVAL, &why.e);
+		return fail_done(g, OP_COPY, EINVAL, NULL, &why.e, 0);
 	}
 	/* As far as both are in the handle. */
 	if (src > g->last || len - 1 > g->last - src) {

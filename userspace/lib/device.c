@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR MIT
 /*
- * The backend of an open /dev/guestmem.
+ * The backend of an open /dev/guestmem: of a guest, a view or a session; and of a domain,
+ * which has no memory of its own.
  *
  * The window is a mapping of the guest file, made when the handle is: the kernel puts
  * into it what there is, and takes out what is removed. The table is the kernel's. If
@@ -53,10 +54,14 @@ static int explain(const struct space *s, bool write, int err, uint64_t at, stru
 	case EBADF:	/* how the kernel says that a file is not open for this */
 	case EACCES:
 		rights = rights_now(s);
+		if (s->kind == KIND_SESSION && (rights & right))
+			return why_reason(why, EACCES, GUESTMEM_REASON_PERMISSION, at, right, 0);
 		if (write && (rights & right))
 			return why_reason(why, EACCES, GUESTMEM_REASON_READONLY, at, 0, 0);
 		return why_reason(why, EACCES, GUESTMEM_REASON_RIGHT, at, right, rights);
 	case ESTALE:
+		if (rights_now(s))
+			return why_reason(why, err, GUESTMEM_REASON_BROKEN, 0, 0, 0);
 		return why_reason(why, err, GUESTMEM_REASON_REVOKED, 0, right, 0);
 	case ENXIO:
 		return why_reason(why, err, GUESTMEM_REASON_HOLE, at, 0, 0);
@@ -109,9 +114,8 @@ static int device_write(struct space *s, uint64_t gpa, const void *buf, size_t l
 	return transfer(s, true, gpa, (char *)buf, len, done, why);
 }
 
-/* @e points into @arg, at what the kernel says about a failure, or is NULL. */
-static int do_ioctl(const struct space *s, unsigned long request, void *arg,
-		    const struct guestmem_error *e, struct why *why)
+int device_ioctl(const struct space *s, unsigned long request, void *arg,
+		 const struct guestmem_error *e, struct why *why)
 {
 	/*
 	 * No retry on EINTR: the kernel gives it for a fatal signal only, and for a
@@ -134,7 +138,7 @@ static int device_fill(struct space *s, uint64_t gpa, uint8_t value, uint64_t le
 		.len = len,
 		.value = value,
 	};
-	int ret = do_ioctl(s, GUESTMEM_FILL, &arg, &arg.err, why);
+	int ret = device_ioctl(s, GUESTMEM_FILL, &arg, &arg.err, why);
 
 	*done += ret < 0 ? arg.done : len;
 	return ret;
@@ -149,7 +153,7 @@ static int device_copy(struct space *s, uint64_t dst, uint64_t src, uint64_t len
 		.src = src,
 		.len = len,
 	};
-	int ret = do_ioctl(s, GUESTMEM_COPY, &arg, &arg.err, why);
+	int ret = device_ioctl(s, GUESTMEM_COPY, &arg, &arg.err, why);
 
 	*done += ret < 0 ? arg.done : len;
 	return ret;
@@ -167,7 +171,7 @@ static int device_atomic(struct space *s, uint64_t gpa, uint32_t op, size_t widt
 		.operand = { operand[0], operand[1] },
 		.compare = { compare[0], compare[1] },
 	};
-	int ret = do_ioctl(s, GUESTMEM_ATOMIC, &arg, &arg.err, why);
+	int ret = device_ioctl(s, GUESTMEM_ATOMIC, &arg, &arg.err, why);
 
 	old[0] = arg.old[0];
 	old[1] = arg.old[1];
@@ -176,7 +180,7 @@ static int device_atomic(struct space *s, uint64_t gpa, uint32_t op, size_t widt
 
 static int device_info(struct space *s, struct guestmem_info *info, struct why *why)
 {
-	return do_ioctl(s, GUESTMEM_INFO, info, NULL, why);
+	return device_ioctl(s, GUESTMEM_INFO, info, NULL, why);
 }
 
 static int device_eventfd(struct space *s, int fd, uint32_t events, struct why *why)
@@ -187,7 +191,7 @@ static int device_eventfd(struct space *s, int fd, uint32_t events, struct why *
 		.events = events,
 	};
 
-	return do_ioctl(s, GUESTMEM_EVENTFD, &arg, NULL, why);
+	return device_ioctl(s, GUESTMEM_EVENTFD, &arg, NULL, why);
 }
 
 static int device_add(struct space *s, enum op op, struct guestmem_region_add *arg,
@@ -196,12 +200,12 @@ static int device_add(struct space *s, enum op op, struct guestmem_region_add *a
 	if (op == OP_ADD_ANON)
 		return why_text(why, EOPNOTSUPP,
 				"the kernel takes memory that there is: guestmem_add_user() or guestmem_add_file()");
-	return do_ioctl(s, GUESTMEM_REGION_ADD, arg, &arg->err, why);
+	return device_ioctl(s, GUESTMEM_REGION_ADD, arg, &arg->err, why);
 }
 
 static int device_remove(struct space *s, struct guestmem_region_remove *arg, struct why *why)
 {
-	return do_ioctl(s, GUESTMEM_REGION_REMOVE, arg, &arg->err, why);
+	return device_ioctl(s, GUESTMEM_REGION_REMOVE, arg, &arg->err, why);
 }
 
 /*
@@ -230,7 +234,7 @@ static int list(const struct space *s, unsigned long request, uint32_t entry_siz
 			.entry_size = entry_size,
 			.nentries = capacity,
 		};
-		ret = do_ioctl(s, request, &arg, &arg.err, why);
+		ret = device_ioctl(s, request, &arg, &arg.err, why);
 		if (ret != -EMSGSIZE)
 			break;
 		if (arg.nentries <= capacity || arg.nentries > UINT32_MAX / 2)
@@ -259,7 +263,7 @@ static int device_list(struct space *s, struct guestmem_region **regions, size_t
 
 static int device_view_create(struct space *s, struct guestmem_view_create *arg, struct why *why)
 {
-	return do_ioctl(s, GUESTMEM_VIEW_CREATE, arg, &arg->err, why);
+	return device_ioctl(s, GUESTMEM_VIEW_CREATE, arg, &arg->err, why);
 }
 
 static int device_view_list(struct space *s, struct guestmem_view **views, size_t *n,
@@ -275,17 +279,17 @@ static int device_view_list(struct space *s, struct guestmem_view **views, size_
 
 static int device_view_limit(struct space *s, struct guestmem_view_limit *arg, struct why *why)
 {
-	return do_ioctl(s, GUESTMEM_VIEW_LIMIT, arg, &arg->err, why);
+	return device_ioctl(s, GUESTMEM_VIEW_LIMIT, arg, &arg->err, why);
 }
 
 static int device_translate(struct space *s, struct guestmem_translate *arg, struct why *why)
 {
-	return do_ioctl(s, GUESTMEM_TRANSLATE, arg, &arg->err, why);
+	return device_ioctl(s, GUESTMEM_TRANSLATE, arg, &arg->err, why);
 }
 
 static int device_lock(struct space *s, struct guestmem_lock *arg, struct why *why)
 {
-	return do_ioctl(s, GUESTMEM_LOCK, arg, &arg->err, why);
+	return device_ioctl(s, GUESTMEM_LOCK, arg, &arg->err, why);
 }
 
 static int device_unlock(struct space *s, uint32_t handle, struct why *why)
@@ -295,7 +299,7 @@ static int device_unlock(struct space *s, uint32_t handle, struct why *why)
 		.handle = handle,
 	};
 
-	return do_ioctl(s, GUESTMEM_UNLOCK, &arg, NULL, why);
+	return device_ioctl(s, GUESTMEM_UNLOCK, &arg, NULL, why);
 }
 
 static int device_hold(struct space *s, uint32_t rights, uint64_t gpa, uint64_t len,
@@ -373,6 +377,52 @@ static const struct backend device_backend = {
 	.backing = device_backing,
 };
 
+/* A session has no regions to list or to look up: see guestmem_session_export(). */
+static int session_list(struct space *s, struct guestmem_region **regions, size_t *n,
+			struct why *why)
+{
+	(void)s;
+	(void)regions;
+	(void)n;
+	return why_text(why, EOPNOTSUPP, "a session shows no regions");
+}
+
+static const struct backend session_backend = {
+	.destroy = device_destroy,
+	.fault = device_fault,
+	.read = device_read,
+	.write = device_write,
+	.fill = device_fill,
+	.copy = device_copy,
+	.atomic = device_atomic,
+	.info = device_info,
+	.eventfd = device_eventfd,
+	.list = session_list,
+	.view_create = device_view_create,
+	.view_list = device_view_list,
+	.view_limit = device_view_limit,
+	.translate = device_translate,
+	.lock = device_lock,
+	.unlock = device_unlock,
+};
+
+static int domain_fault(struct space *s, const struct guestmem_fault *fault, struct why *why)
+{
+	(void)s;
+	(void)fault;
+	return why_text(why, EOPNOTSUPP, NO_MEMORY);
+}
+
+static const struct backend domain_backend = {
+	.destroy = device_destroy,
+	.fault = domain_fault,
+	.info = device_info,
+	.eventfd = device_eventfd,
+	.view_create = device_view_create,
+	.view_list = device_view_list,
+	.view_limit = device_view_limit,
+};
+
 static char *map_guest(int fd, uint64_t len, int prot)
 {
 	char *p = window_reserve(len);
@@ -418,10 +468,15 @@ static void map_window(struct space *s, const struct guestmem_info *info)
 	slots_refresh(s);
 }
 
-/* Owns @fd from here on, also if it fails. */
-static struct guestmem *handle_of(int fd, enum op op)
+struct guestmem *device_handle(int fd, enum op op)
 {
+	static const struct backend * const backends[] = {
+		[KIND_GUEST] = &device_backend,
+		[KIND_DOMAIN] = &domain_backend,
+		[KIND_SESSION] = &session_backend,
+	};
 	struct guestmem_info info = { .size = sizeof(info) };
+	enum file_kind kind;
 	struct space *s;
 	int err;
 
@@ -444,14 +499,17 @@ static struct guestmem *handle_of(int fd, enum op op)
 	err = -recover_start();
 	if (err)
 		goto close;
-	s = space_new(&device_backend);
+	kind = !info.domain ? KIND_GUEST : info.domain == info.view ? KIND_DOMAIN : KIND_SESSION;
+	s = space_new(backends[kind]);
 	if (!s) {
 		err = ENOMEM;
 		goto close;
 	}
 	s->fd = fd;
+	s->kind = kind;
 	s->rights = info.rights;
-	map_window(s, &info);
+	if (kind != KIND_DOMAIN)
+		map_window(s, &info);
 	return handle_new(s, op);
 
 close:
@@ -477,7 +535,7 @@ struct guestmem *guestmem_open(int flags)
 		fail(OP_OPEN, errno, NULL);
 		return NULL;
 	}
-	return handle_of(fd, OP_OPEN);
+	return device_handle(fd, OP_OPEN);
 }
 
 struct guestmem *guestmem_from_fd(int fd)
@@ -489,5 +547,5 @@ struct guestmem *guestmem_from_fd(int fd)
 		fail(OP_FROM_FD, errno, errno == EBADF ? "it is not open" : NULL);
 		return NULL;
 	}
-	return handle_of(dup, OP_FROM_FD);
+	return device_handle(dup, OP_FROM_FD);
 }

@@ -17,7 +17,11 @@ static _Thread_local struct last {
 	const char *why;
 	uint64_t done;
 	struct guestmem_error e;
+	bool iova;		/* addresses of the handle are IOVAs */
 } last;
+
+static _Thread_local unsigned int log_held;	/* how often */
+static _Thread_local bool log_pending;
 
 static _Thread_local char text[512];
 
@@ -41,6 +45,17 @@ static const char * const op_text[NR_OPS] = {
 	[OP_VIEW]	= "cannot make the view",
 	[OP_VIEWS]	= "cannot list the views",
 	[OP_LIMIT]	= "cannot take the rights away",
+	[OP_DOMAIN]	= "cannot make the domain",
+	[OP_DOMAIN_MAP]	= "cannot map in the domain",
+	[OP_DOMAIN_UNMAP] = "cannot unmap in the domain",
+	[OP_DOMAIN_LIST] = "cannot list the mappings",
+	[OP_RECORDS]	= "cannot read the records",
+	[OP_SESSION]	= "cannot make the session",
+	[OP_EXPORT]	= "cannot export",
+	[OP_RELEASE]	= "cannot release the export",
+	[OP_MAPPER]	= "cannot make the mapper",
+	[OP_MAPPER_MAP]	= "cannot map for the device",
+	[OP_MAPPER_UNMAP] = "cannot unmap for the device",
 	[OP_FIND]	= "cannot find the region",
 	[OP_CHECK]	= "the range cannot be used",
 	[OP_BACKING]	= "cannot tell the file",
@@ -112,32 +127,60 @@ void guestmem_set_log(void (*fn)(void *ctx, int err, const char *text), void *ct
 	pthread_mutex_unlock(&hook_mutex);
 }
 
-int fail_done(enum op op, int err, const char *why,
-	      const struct guestmem_error *e, uint64_t done)
+static void tell_log(void)
 {
-	const struct hook *h;
+	const struct hook *h = __atomic_load_n(&hook, __ATOMIC_ACQUIRE);
 
+	log_pending = log_held;
+	if (h && !log_held)
+		h->fn(h->ctx, last.err, guestmem_strerror());
+}
+
+void log_hold(void)
+{
+	log_held++;
+}
+
+void log_release(void)
+{
+	int saved = errno;
+
+	log_held--;
+	if (log_pending)
+		tell_log();
+	errno = saved;
+}
+
+static int keep(enum op op, int err, const char *why, const struct guestmem_error *e,
+		uint64_t done, bool iova)
+{
 	last.err = err;
 	last.op = op;
 	last.why = why;
 	last.done = done;
+	last.iova = iova;
 	if (e)
 		last.e = *e;
 	else
 		memset(&last.e, 0, sizeof(last.e));
-	h = __atomic_load_n(&hook, __ATOMIC_ACQUIRE);
-	if (h)
-		h->fn(h->ctx, err, guestmem_strerror());
+	tell_log();
 	errno = err;
 	return -err;
 }
 
-/* Figures that are an address of the guest, and not a length or a count. */
-static bool is_gpa(const struct guestmem_error *e)
+int fail_done(const struct guestmem *g, enum op op, int err, const char *why,
+	      const struct guestmem_error *e, uint64_t done)
+{
+	return keep(op, err, why, e, done, g && g->space->kind == KIND_SESSION);
+}
+
+/* Figures that are an address of the handle, and not a length or a count. */
+static bool has_address(const struct guestmem_error *e)
 {
 	return e->reason == GUESTMEM_REASON_HOLE || e->reason == GUESTMEM_REASON_READONLY ||
 	       e->reason == GUESTMEM_REASON_OVERLAP || e->reason == GUESTMEM_REASON_POISONED ||
-	       e->reason == GUESTMEM_REASON_LOCKED || e->reason == GUESTMEM_REASON_NONE;
+	       e->reason == GUESTMEM_REASON_LOCKED || e->reason == GUESTMEM_REASON_NONE ||
+	       e->reason == GUESTMEM_REASON_PERMISSION;
 }
 
 int fail_why(const struct guestmem *g, enum op op, int ret, const struct why *why,
@@ -146,9 +189,9 @@ int fail_why(const struct guestmem *g, enum op op, int ret, const struct why *wh
 	struct guestmem_error e = why->e;
 
 	/* What is not in the handle may be below it: as numbers go around, that is fine. */
-	if (is_gpa(&e) && e.addr)
+	if (has_address(&e) && e.addr)
 		e.addr -= g->fast.offset;
-	return fail_done(op, -ret, why->text, &e, done);
+	return keep(op, -ret, why->text, &e, done, g->space->kind == KIND_SESSION);
 }
 
 int why_text(struct why *why, int err, const char *text)
@@ -177,12 +220,12 @@ const char *last_text(void)
 
 int fail(enum op op, int err, const char *why)
 {
-	return fail_done(op, err, why, NULL, 0);
+	return keep(op, err, why, NULL, 0, false);
 }
 
 int fail_reason(enum op op, int err, const struct guestmem_error *e)
 {
-	return fail_done(op, err, NULL, e, 0);
+	return keep(op, err, NULL, e, 0, false);
 }
 
 int fail_null(enum op op, const char *what)
@@ -281,8 +324,10 @@ static const char *addr_name(void)
 		return "address";
 	case OP_ADD_FILE:
 		return "file offset";
+	case OP_DOMAIN_MAP:
+		return "address or file offset";
 	default:
-		return "GPA";
+		return last.iova ? "IOVA" : "GPA";
 	}
 }
 
@@ -301,8 +346,14 @@ static void put_limit(struct out *o)
 		what = "DMA locks of this file";
 	else if (last.op == OP_EVENTFD)
 		what = "eventfds of this file";
-	else if (last.op == OP_VIEW)
+	else if (last.op == OP_VIEW || last.op == OP_DOMAIN || last.op == OP_SESSION)
 		what = "views of the guest";
+	else if (last.op == OP_DOMAIN_MAP)
+		what = "mappings of the domain";
+	else if (last.op == OP_DOMAIN_UNMAP)
+		what = "faults of the domain that are not resolved";
+	else if (last.op == OP_EXPORT)
+		what = "exports of the session";
 	put(o, "there would be %llu %s, the limit is %llu",
 	    (unsigned long long)last.e.need, what, (unsigned long long)last.e.limit);
 }
@@ -319,9 +370,59 @@ static void put_locked(struct out *o)
 		    last.err == EINTR ? "before the signal" : "in time",
 		    last.op == OP_LIMIT && n > 1 ? "their" : "its",
 		    n == 1 ? "it is" : "they are");
+	else if (!n)
+		put(o, "sessions use the region at GPA 0x%llx: unmap it in their domain, or revoke it",
+		    (unsigned long long)last.e.addr);
 	else
 		put(o, "%llu DMA lock%s hold%s the region at GPA 0x%llx: wait, or revoke it",
 		    n, s, n == 1 ? "s" : "", (unsigned long long)last.e.addr);
+}
+
+static void put_hole(struct out *o)
+{
+	unsigned long long addr = last.e.addr;
+
+	if (last.op == OP_VIEW)
+		put(o, "this file does not show GPA 0x%llx", addr);
+	else if (last.op == OP_DOMAIN_MAP)
+		put(o, "the file that the domain was made by does not show GPA 0x%llx", addr);
+	else if (last.op == OP_EXPORT)
+		put(o, "nothing is mapped at IOVA 0x%llx, or there is no region", addr);
+	else if (last.iova)
+		put(o, "nothing is exported at IOVA 0x%llx", addr);
+	else
+		put(o, "there is no region at GPA 0x%llx", addr);
+}
+
+static void put_overlap(struct out *o)
+{
+	unsigned long long addr = last.e.addr;
+
+	if (is_add())
+		put(o, "the range at GPA 0x%llx overlaps region %llu", addr,
+		    (unsigned long long)last.e.need);
+	else if (last.op == OP_DOMAIN_MAP || last.op == OP_MAPPER_MAP)
+		put(o, "the range at IOVA 0x%llx overlaps another mapping", addr);
+	else
+		put(o, "source and destination overlap at %s 0x%llx", addr_name(), addr);
+}
+
+/* The first address of an aperture is even, the last one odd. */
+static void put_aperture(struct out *o)
+{
+	put(o, "0x%llx to 0x%llx is not all in what can be mapped, which %s at 0x%llx",
+	    (unsigned long long)last.e.addr,
+	    (unsigned long long)(last.e.addr + (last.e.need - 1)),
+	    last.e.limit & 1 ? "ends" : "begins", (unsigned long long)last.e.limit);
+}
+
+static void put_used(struct out *o)
+{
+	unsigned long long n = last.e.need;
+
+	put(o, "it is unmapped, but %llu export%s or DMA lock%s %s not released %s", n,
+	    n == 1 ? "" : "s", n == 1 ? "" : "s", n == 1 ? "was" : "were",
+	    last.err == EINTR ? "before the signal" : "in time");
 }
 
 static void put_right(struct out *o)
@@ -369,28 +470,28 @@ static bool put_reason(struct out *o)
 		}
 		break;
 	case GUESTMEM_REASON_HOLE:
-		if (last.op == OP_VIEW)
-			put(o, "this file does not show GPA 0x%llx", addr);
-		else
-			put(o, "there is no region at GPA 0x%llx", addr);
+		put_hole(o);
 		break;
 	case GUESTMEM_REASON_OVERLAP:
-		if (is_add())
-			put(o, "the range at GPA 0x%llx overlaps region %llu", addr, need);
-		else
-			put(o, "source and destination overlap at GPA 0x%llx", addr);
+		put_overlap(o);
 		break;
 	case GUESTMEM_REASON_READONLY:
 		if (last.op == OP_ADD_FILE)
 			put(o, "the file is not open for reading and writing: open it so, or for reading and add a read-only region");
 		else if (is_add())
 			put(o, "the memory is read-only: add it as a read-only region");
+		else if (last.op == OP_DOMAIN_MAP)
+			put(o, "the memory is read-only: map it for reading only");
 		else
-			put(o, "the region at GPA 0x%llx is read-only", addr);
+			put(o, "the region at %s 0x%llx is read-only", addr_name(), addr);
 		break;
 	case GUESTMEM_REASON_RIGHT:
-		if (last.op == OP_VIEW && last.err == EINVAL)
-			put(o, "a view without any right is of no use");
+		if (last.err == EINVAL && (last.op == OP_DOMAIN_MAP || last.op == OP_EXPORT))
+			put(o, "the rights are not READ, WRITE, or both");
+		else if (last.err == EINVAL)
+			put(o, "a %s without any right is of no use",
+			    last.op == OP_DOMAIN ? "domain" :
+			    last.op == OP_SESSION ? "session" : "view");
 		else
 			put_right(o);
 		break;
@@ -432,10 +533,28 @@ static bool put_reason(struct out *o)
 		put_locked(o);
 		break;
 	case GUESTMEM_REASON_POISONED:
-		put(o, "the page of GPA 0x%llx has a hardware error", addr);
+		put(o, "the page of %s 0x%llx has a hardware error", addr_name(), addr);
 		break;
 	case GUESTMEM_REASON_OUTPUT:
 		put(o, "the array needs %llu entries, it has %llu", need, limit);
+		break;
+	case GUESTMEM_REASON_PARTIAL:
+		put(o, "only a part of the mapping of ");
+		put_bytes(o, need);
+		put(o, " at IOVA 0x%llx is in the range: unmap all of it, or nothing", addr);
+		break;
+	case GUESTMEM_REASON_APERTURE:
+		put_aperture(o);
+		break;
+	case GUESTMEM_REASON_PERMISSION:
+		put(o, "the mapping at IOVA 0x%llx does not allow ", addr);
+		put_rights(o, need & ~limit);
+		break;
+	case GUESTMEM_REASON_BROKEN:
+		put(o, "something that the session had exported was unmapped: release all, then export anew");
+		break;
+	case GUESTMEM_REASON_USED:
+		put_used(o);
 		break;
 	case GUESTMEM_REASON_REVOKED:
 		put(o, "the file was revoked by who gave it: ask for another one");
@@ -472,6 +591,8 @@ static bool put_errno(struct out *o)
 			put(o, "there is no such view, or it was not made by this file");
 		else if (last.op == OP_UNLOCK)
 			put(o, "this file has no such lock");
+		else if (last.op == OP_RELEASE)
+			put(o, "the session has no such export, or it was ended by force");
 		else if (last.op == OP_EVENTFD)
 			put(o, "it was not registered");
 		else

@@ -81,9 +81,9 @@ static int whole(struct guestmem *g, enum op op, uint64_t gpa, int fd, uint64_t 
 		if (n > 0)
 			continue;
 		if (!n)
-			return fail_done(op, ENODATA, "the file ended before", NULL, done);
+			return fail_done(g, op, ENODATA, "the file ended before", NULL, done);
 		guestmem_last_error(&e);
-		return fail_done(op, (int)-n, last_text(), &e, done);
+		return fail_done(g, op, (int)-n, last_text(), &e, done);
 	}
 	return 0;
 }

@@ -70,7 +70,7 @@ int handle_range(const struct guestmem *g, enum op op, uint64_t gpa, uint64_t le
 		return fail_wraps(op, gpa, len);
 	if (len && (gpa > g->last || len - 1 > g->last - gpa)) {
 		e.addr = gpa > g->last ? gpa : g->last + 1;
-		return fail_reason(op, ENXIO, &e);
+		return fail_done(g, op, ENXIO, NULL, &e, 0);
 	}
 	*abs = gpa + g->fast.offset;
 	return 0;

@@ -22,6 +22,9 @@
 
 #define GUESTMEM_VERSION_STRING	"0.1.0"
 
+/* Of whatever a handle of a domain is asked that is about memory. */
+#define NO_MEMORY	"a domain has no memory: its sessions have"
+
 #define HANDLE_OPEN	0x6d656d67
 #define HANDLE_CLOSED	0x64616564
 
@@ -68,6 +71,17 @@ enum op {
 	OP_VIEW,
 	OP_VIEWS,
 	OP_LIMIT,
+	OP_DOMAIN,
+	OP_DOMAIN_MAP,
+	OP_DOMAIN_UNMAP,
+	OP_DOMAIN_LIST,
+	OP_RECORDS,
+	OP_SESSION,
+	OP_EXPORT,
+	OP_RELEASE,
+	OP_MAPPER,
+	OP_MAPPER_MAP,
+	OP_MAPPER_UNMAP,
 	OP_FIND,
 	OP_CHECK,
 	OP_BACKING,
@@ -178,11 +192,19 @@ struct dirty {
 	struct bitmap *bitmaps;
 };
 
+/* What a file of /dev/guestmem is. */
+enum file_kind {
+	KIND_GUEST,			/* a guest, or a view */
+	KIND_DOMAIN,
+	KIND_SESSION,			/* its addresses are IOVAs */
+};
+
 struct space {
 	const struct backend *be;
 	void *priv;			/* the backend's */
 	unsigned int refs;		/* atomic: handles */
 	int fd;				/* of /dev/guestmem, or -1 */
+	enum file_kind kind;
 	uint32_t rights;
 
 	uint64_t last;			/* addresses are 0 to this */
@@ -220,13 +242,21 @@ struct space {
  */
 int fail(enum op op, int err, const char *text);
 int fail_reason(enum op op, int err, const struct guestmem_error *e);
-int fail_done(enum op op, int err, const char *text, const struct guestmem_error *e,
-	      uint64_t done);
+/* Addresses are @g's; NULL: there are none. */
+int fail_done(const struct guestmem *g, enum op op, int err, const char *text,
+	      const struct guestmem_error *e, uint64_t done);
 /* As they come from a backend: @ret is negative, and addresses are the space's. */
 int fail_why(const struct guestmem *g, enum op op, int ret, const struct why *why,
 	     uint64_t done);
 
 int fail_null(enum op op, const char *what);
+
+/*
+ * Around what is done with a mutex held: the log, which may call the library, is told of
+ * the last failure in between when that is over.
+ */
+void log_hold(void);
+void log_release(void);
 
 /* The sentence of the calling thread's last failure, if it had one of its own. */
 const char *last_text(void);
@@ -242,6 +272,12 @@ int why_reason(struct why *why, int err, uint32_t reason, uint64_t addr, uint64_
 static inline bool range_wraps(uint64_t start, uint64_t len)
 {
 	return len && start > UINT64_MAX - (len - 1);
+}
+
+/* As the kernel's arrays are counted; what is more than it takes is too many there, too. */
+static inline uint32_t to_u32(size_t n)
+{
+	return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
 
 static inline uint64_t to_u64(const void *ptr)
@@ -368,7 +404,22 @@ int window_clear(char *addr, uint64_t len);
 void window_keep_in_child(struct space *s);
 void window_forget(struct space *s);
 
+/* -------- domain.c ------------------------------------------------------ */
+
+/* Is it a handle for all of a file of this kind? A part of a session will do. */
+int kind_check(const struct guestmem *g, enum op op, enum file_kind kind);
+
 /* -------- The backends --------------------------------------------------- */
+
+/* A handle for a file of /dev/guestmem; owns @fd from here on, also if it fails. */
+struct guestmem *device_handle(int fd, enum op op);
+
+/*
+ * What only a file of /dev/guestmem does, so that no other backend has a function for it.
+ * @e points into @arg, at what the kernel says about a failure, or is NULL.
+ */
+int device_ioctl(const struct space *s, unsigned long request, void *arg,
+		 const struct guestmem_error *e, struct why *why);
 
 extern const struct backend callbacks_backend;
 

@@ -21,9 +21,11 @@ static int lock(struct guestmem *g, enum op op, struct guestmem_lock *arg,
 		return fail_null(op, "no number of extents was given");
 	if (!extents && capacity)
 		return fail_null(op, "no extents were given");
+	if (!g->space->be->lock)
+		return fail(op, EOPNOTSUPP, NO_MEMORY);
 	arg->size = sizeof(*arg);
 	arg->extents = to_u64(extents);
-	arg->nextents = capacity > UINT32_MAX ? UINT32_MAX : (uint32_t)capacity;
+	arg->nextents = to_u32(capacity);
 	ret = g->space->be->lock(g->space, arg, &why);
 	if (n && (ret == 0 || ret == -EMSGSIZE))
 		*n = arg->nextents;
@@ -134,6 +136,8 @@ int guestmem_unlock(struct guestmem *g, uint32_t handle)
 
 	if (ret < 0)
 		return ret;
+	if (!g->space->be->unlock)
+		return fail(OP_UNLOCK, EOPNOTSUPP, NO_MEMORY);
 	ret = g->space->be->unlock(g->space, handle, &why);
 	return ret < 0 ? fail_why(g, OP_UNLOCK, ret, &why, 0) : 0;
 }
@@ -154,6 +158,9 @@ int guestmem_hold_slow_(struct guestmem *g, uint64_t gpa, size_t len,
 	if (!len)
 		return fail(OP_HOLD, EINVAL, "the range is empty");
 	s = g->space;
+	if (!s->be->hold)
+		return fail(OP_HOLD, EOPNOTSUPP,
+			    "there is no region to hold: a session has DMA locks");
 	hold->handle = 0;
 	hold->region = NULL;
 	hold->space = NULL;

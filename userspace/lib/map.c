@@ -28,6 +28,10 @@ void *guestmem_map(struct guestmem *g, uint64_t gpa, size_t len, int prot)
 		fail(OP_MAP, EOPNOTSUPP, "it is in this process: see guestmem_ptr()");
 		return NULL;
 	}
+	if (g->space->kind == KIND_DOMAIN) {
+		fail(OP_MAP, EOPNOTSUPP, NO_MEMORY);
+		return NULL;
+	}
 	if (right_check(g, OP_MAP, gpa, prot) < 0)
 		return NULL;
 	inpage = gpa & page_mask();

@@ -15,6 +15,16 @@
 /* No page is smaller. */
 #define MIN_PAGE	4096
 
+/* Is the memory this process's to manage? */
+static int check(const struct guestmem *g, enum op op)
+{
+	if (g->space->kind == KIND_DOMAIN)
+		return fail(op, EOPNOTSUPP, NO_MEMORY);
+	if (g->space->fd >= 0)
+		return fail(op, EOPNOTSUPP, "the memory is pinned by " GUESTMEM_DEVICE);
+	return g->space->window ? 0 : fail(op, EOPNOTSUPP, "it is not mapped in this process");
+}
+
 /* Whole pages that are all there, and this process's to manage: where. */
 static int managed(struct guestmem *g, enum op op, uint64_t gpa, uint64_t len, int prot,
 		   char **ptr)
@@ -25,12 +35,10 @@ static int managed(struct guestmem *g, enum op op, uint64_t gpa, uint64_t len, i
 	int ret;
 
 	ret = handle_range(g, op, gpa, len, &abs);
+	if (!ret)
+		ret = check(g, op);
 	if (ret < 0)
 		return ret;
-	if (!g->space->window || g->space->fd >= 0)
-		return fail(op, EOPNOTSUPP,
-			    g->space->fd >= 0 ? "the memory is pinned by " GUESTMEM_DEVICE :
-						"it is not mapped in this process");
 	if (abs % page || len % page) {
 		e.addr = abs % page ? gpa : len;
 		return fail_reason(op, EINVAL, &e);
@@ -91,12 +99,12 @@ int guestmem_discard(struct guestmem *g, uint64_t gpa, uint64_t len)
 	for (; done < len; done += part) {
 		ret = space_find(g->space, gpa + g->fast.offset + done, &e);
 		if (ret < 0)
-			return fail_done(OP_DISCARD, -ret, NULL, NULL, done);
+			return fail_done(g, OP_DISCARD, -ret, NULL, NULL, done);
 		part = e.len - (gpa + g->fast.offset + done - e.gpa);
 		part = part < len - done ? part : len - done;
 		if (madvise(ptr + done, part, MADV_REMOVE) < 0 &&
 		    (errno != EINVAL || madvise(ptr + done, part, MADV_DONTNEED) < 0))
-			return fail_done(OP_DISCARD, errno, NULL, NULL, done);
+			return fail_done(g, OP_DISCARD, errno, NULL, NULL, done);
 		guestmem_dirty_mark(g, gpa + done, part);
 	}
 	return 0;
@@ -122,6 +130,8 @@ int guestmem_mlock_all(struct guestmem *g, uint32_t flags)
 	uint64_t at, start, first, len;
 	int ret = handle_check(g, OP_MLOCK);
 
+	if (!ret)
+		ret = check(g, OP_MLOCK);
 	if (ret < 0)
 		return ret;
 	start = g->fast.offset;
@@ -200,7 +210,8 @@ int guestmem_flush(struct guestmem *g, uint64_t gpa, uint64_t len)
 			flush_barrier();
 			e.reason = GUESTMEM_REASON_HOLE;
 			e.addr = at > abs ? gpa + (at - abs) : gpa;
-			return fail_done(OP_FLUSH, EFAULT, "there is no memory", &e, e.addr - gpa);
+			return fail_done(g, OP_FLUSH, EFAULT, "there is no memory", &e,
+					 e.addr - gpa);
 		}
 	}
 	flush_barrier();

@@ -104,7 +104,7 @@ static int each(struct guestmem *g, const struct guestmem_paged *paged, enum wha
 			ret = guestmem_fill(g, range.gpa, range.len, value);
 		if (ret < 0) {
 			guestmem_last_error(&e);
-			return fail_done(OP_PAGED, -ret, NULL, &e, done + guestmem_last_done());
+			return fail_done(g, OP_PAGED, -ret, NULL, &e, done + guestmem_last_done());
 		}
 	}
 	return 0;

@@ -596,7 +596,8 @@ static int process_list(struct space *s, struct guestmem_region **regions, size_
 			.len = r->len,
 			.offset = r->offset,
 			.id = r->id,
-			.flags = r->flags,
+			.flags = r->flags | (r->backing == GUESTMEM_BACKING_USER ?
+					     GUESTMEM_REGION_OWN : 0),
 			.backing = r->backing,
 			.nlocks = COUNT(__atomic_load_n(&r->users, __ATOMIC_RELAXED)),
 			.nruns = 1,

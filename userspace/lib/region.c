@@ -195,7 +195,7 @@ static int ask(struct space *s, uint64_t gpa, struct guestmem_table_entry *entry
 		entry->gpa = regions[i].gpa;
 		entry->len = regions[i].len;
 		entry->id = regions[i].id;
-		entry->flags = regions[i].flags;
+		entry->flags = regions[i].flags & ~GUESTMEM_REGION_OWN;
 		ret = 0;
 		break;
 	}

@@ -171,7 +171,7 @@ ssize_t guestmem_slice_copy(const struct iovec *dst, const struct iovec *src)
 	if ((size_t)(to - from) >= len && (size_t)(from - to) >= len) {
 		left = guestmem_copy_(to, from, len);
 		if (left)
-			return fail_done(OP_SUBSLICE, EFAULT,
+			return fail_done(NULL, OP_SUBSLICE, EFAULT,
 					 "one of the slices is not accessible any more", NULL,
 					 len - left);
 		return (ssize_t)len;

@@ -38,6 +38,8 @@ int guestmem_translate_batch(struct guestmem *g, const struct guestmem_range *ra
 
 		return fail_reason(OP_TRANSLATE, EINVAL, &e);
 	}
+	if (!g->space->be->translate)
+		return fail(OP_TRANSLATE, EOPNOTSUPP, "a domain is not translated, but listed");
 	if (g->fast.offset || g->last != g->space->last) {
 		moved = malloc((nranges + 1) * sizeof(*moved));
 		if (!moved)
@@ -55,7 +57,7 @@ int guestmem_translate_batch(struct guestmem *g, const struct guestmem_range *ra
 	}
 	arg.ranges = to_u64(ranges);
 	arg.nranges = (uint32_t)nranges;
-	arg.nextents = capacity > UINT32_MAX ? UINT32_MAX : (uint32_t)capacity;
+	arg.nextents = to_u32(capacity);
 	ret = g->space->be->translate(g->space, &arg, &why);
 	free(moved);
 	if (ret == 0 || ret == -ENXIO || ret == -EMSGSIZE)

@@ -26,7 +26,7 @@ int guestmem_view_create(struct guestmem *g, uint64_t gpa, uint64_t len, uint32_
 		.rights = rights,
 	};
 	struct why why = { 0 };
-	uint64_t abs;
+	uint64_t abs = 0;
 	int ret;
 
 	ret = check(g, OP_VIEW);
@@ -48,6 +48,7 @@ int guestmem_view_create(struct guestmem *g, uint64_t gpa, uint64_t len, uint32_
 	return arg.fd;
 }
 
+/* When struct guestmem_view grows: as guestmem_regions(). */
 int guestmem_views(struct guestmem *g, struct guestmem_view **views, size_t *n)
 {
 	struct why why = { 0 };
@@ -64,9 +65,17 @@ int guestmem_views(struct guestmem *g, struct guestmem_view **views, size_t *n)
 	if (!views || !n)
 		return fail_null(OP_VIEWS, "no place for the views was given");
 	ret = g->space->be->view_list(g->space, views, n, &why);
+	if (ret < 0)
+		return fail_why(g, OP_VIEWS, ret, &why, 0);
+	/* Those that show IOVAs have no address here. */
 	for (i = 0; i < *n; i++)
-		(*views)[i].address -= g->fast.offset;
-	return ret < 0 ? fail_why(g, OP_VIEWS, ret, &why, 0) : 0;
+		if ((*views)[i].kind == GUESTMEM_VIEW_IS_PART)
+			(*views)[i].address -= g->fast.offset;
+	if (!*n) {
+		free(*views);
+		*views = NULL;
+	}
+	return 0;
 }
 
 int guestmem_view_limit(struct guestmem *g, uint64_t id, uint32_t rights, uint32_t flags,

@@ -34,6 +34,10 @@
 static void test_null(void **state)
 {
 	struct guestmem_info info = { .size = sizeof(info) };
+	struct guestmem_domain_unmap unmap = { .size = sizeof(unmap) };
+	struct guestmem_mapping mapping = { 0 };
+	struct guestmem_record record;
+	struct guestmem_piece piece;
 	struct guestmem_extent e[1];
 	struct guestmem_region *r;
 	struct guestmem_view *w;
@@ -54,12 +58,31 @@ static void test_null(void **state)
 	assert_null(r);
 	assert_int_equal(n, 0);
 	n = 1;
-	n = 1;
 	assert_fails(guestmem_views(NULL, &w, &n), EINVAL);
 	assert_null(w);
 	assert_int_equal(n, 0);
 	assert_fails(guestmem_view_create(NULL, 0, 4096, 1, 0, &v), EINVAL);
 	assert_fails(guestmem_view_limit(NULL, 1, 0, 0, 0, &id), EINVAL);
+	assert_null_fails(guestmem_domain_create(NULL, 4096, 0, UINT64_MAX, 1), EINVAL);
+	assert_fails(guestmem_domain_map(NULL, &mapping, 1, &n), EINVAL);
+	assert_int_equal(n, 0);
+	assert_fails(guestmem_domain_unmap(NULL, &unmap), EINVAL);
+	n = 1;
+	assert_fails(guestmem_domain_list(NULL, &v, &mapping, &n, NULL), EINVAL);
+	assert_int_equal(n, 0);
+	assert_fails(guestmem_domain_records(NULL, &record, 1), EINVAL);
+	assert_fails(guestmem_session_create(NULL, 1, &v), EINVAL);
+	n = 1;
+	assert_fails(guestmem_session_export(NULL, 0, 1, 1, &id, &piece, &n), EINVAL);
+	assert_int_equal(n, 0);
+	assert_fails(guestmem_session_release(NULL, 1), EINVAL);
+	assert_fails(guestmem_session_release_all(NULL), EINVAL);
+	assert_null_fails(guestmem_mapper_domain(NULL), EINVAL);
+	assert_null_fails(guestmem_mapper_vfio(NULL, -1), EINVAL);
+	assert_null_fails(guestmem_mapper_iommufd(NULL, -1, 1), EINVAL);
+	assert_fails(guestmem_mapper_map(NULL, 0, 4096, 0, 1), EINVAL);
+	assert_fails(guestmem_mapper_unmap(NULL, 0, 4096), EINVAL);
+	assert_fails(guestmem_mapper_reset(NULL), EINVAL);
 	n = 1;
 	assert_fails(guestmem_translate(NULL, 0, 1, 0, e, &n), EINVAL);
 	assert_int_equal(n, 0);
@@ -78,6 +101,7 @@ static void test_null(void **state)
 	assert_null_fails(guestmem_map(NULL, 0, 1, PROT_READ), EINVAL);
 	errno = 5;
 	guestmem_close(NULL);
+	guestmem_mapper_close(NULL);
 	assert_int_equal(errno, 5);
 }
 
@@ -137,6 +161,41 @@ static void test_wrong_fd(void **state)
 	assert_int_equal(open_fds(), before);
 }
 
+/* What only a domain, a session or an IOMMU does. */
+static void test_wrong_kind(void **state)
+{
+	struct guestmem_domain_unmap unmap = { .size = sizeof(unmap) };
+	struct guestmem *g = guestmem_create(1 << 21);
+	struct guestmem_mapping mapping = { 0 };
+	struct guestmem_record record;
+	uint64_t iova = 0;
+	uint32_t handle;
+	size_t n = 1;
+	int null = open("/dev/null", O_RDWR);
+
+	(void)state;
+	assert_non_null(g);
+	assert_true(null >= 0);
+	assert_null_fails(guestmem_domain_create(g, 4096, 0, UINT64_MAX, 1), EOPNOTSUPP);
+	assert_fails(guestmem_domain_map(g, &mapping, 1, NULL), EOPNOTSUPP);
+	assert_fails(guestmem_domain_unmap(g, &unmap), EOPNOTSUPP);
+	assert_fails(guestmem_domain_list(g, &iova, &mapping, &n, NULL), EOPNOTSUPP);
+	assert_fails(guestmem_domain_records(g, &record, 1), EOPNOTSUPP);
+	assert_fails(guestmem_session_create(g, 1, NULL), EOPNOTSUPP);
+	assert_fails(guestmem_session_export(g, 0, 1, 1, &handle, NULL, NULL), EOPNOTSUPP);
+	assert_fails(guestmem_session_release(g, 1), EOPNOTSUPP);
+	assert_fails(guestmem_session_release_all(g), EOPNOTSUPP);
+	assert_null_fails(guestmem_mapper_domain(g), EOPNOTSUPP);
+	assert_null_fails(guestmem_mapper_vfio(g, -1), EBADF);
+	assert_null_fails(guestmem_mapper_vfio(g, null), EBADF);
+	assert_string_equal(guestmem_strerror(),
+			    "cannot make the mapper: it is not a VFIO container");
+	assert_null(guestmem_mapper_iommufd(g, null, 1));
+	assert_true(errno == EBADF || errno == EOPNOTSUPP);
+	close(null);
+	guestmem_close(g);
+}
+
 static void test_unmap(void **state)
 {
 	char *p = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -185,6 +244,7 @@ int main(void)
 		cmocka_unit_test(test_null),
 		cmocka_unit_test(test_open),
 		cmocka_unit_test(test_wrong_fd),
+		cmocka_unit_test(test_wrong_kind),
 		cmocka_unit_test(test_unmap),
 		cmocka_unit_test(test_errors_are_per_thread),
 		cmocka_unit_test(test_version),

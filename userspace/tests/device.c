@@ -200,7 +200,7 @@ static void test_regions(void **state)
 	assert_true(r[1].offset == (uintptr_t)mem + P);
 	assert_int_equal(r[1].id, user);
 	assert_int_equal(r[1].backing, GUESTMEM_BACKING_USER);
-	assert_int_equal(r[1].flags, GUESTMEM_REGION_READONLY);
+	assert_int_equal(r[1].flags, GUESTMEM_REGION_READONLY | GUESTMEM_REGION_OWN);
 	assert_int_equal(r[1].pid, getpid());
 	assert_true(r[1].nruns >= 1 && r[1].nruns <= 2);
 	free(r);
@@ -754,7 +754,396 @@ static void test_views(void **state)
 	assert_fails(guestmem_view_limit(g, id, 0, 0, 0, NULL), ENOENT, GUESTMEM_REASON_NONE);
 	assert_ok(guestmem_views(g, &views, &n));
 	assert_int_equal(n, 0);
-	free(views);
+	assert_null(views);
+}
+
+#define IOVA	0x40000000ULL
+#define RW	(GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE)
+
+static struct guestmem *new_domain(uint32_t rights)
+{
+	struct guestmem *d = guestmem_domain_create(g, P, 0, (1ULL << 48) - 1, rights);
+
+	if (!d)
+		fail_msg("%s", guestmem_strerror());
+	return d;
+}
+
+static struct guestmem *new_session(struct guestmem *d, uint32_t rights, uint64_t *id)
+{
+	int fd = guestmem_session_create(d, rights, id);
+	struct guestmem *s;
+
+	assert_ok(fd);
+	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	s = guestmem_from_fd(fd);
+	assert_non_null(s);
+	close(fd);
+	return s;
+}
+
+static int map_one(struct guestmem *d, uint64_t iova, uint64_t len, uint64_t gpa, uint32_t rights)
+{
+	struct guestmem_mapping mapping = {
+		.iova = iova,
+		.len = len,
+		.gpa = gpa,
+		.rights = rights,
+	};
+
+	return guestmem_domain_map(d, &mapping, 1, NULL);
+}
+
+/* It has no memory, and no other kind of handle is one. */
+static void test_domain_handles(void **state)
+{
+	const uint32_t rights = RW | GUESTMEM_RIGHT_MAP | GUESTMEM_RIGHT_LOCK;
+	struct guestmem *d = new_domain(rights), *other, *part;
+	struct guestmem_info info = { .size = sizeof(info) };
+	struct guestmem_mapper *m;
+	uint32_t handle;
+	char byte;
+
+	(void)state;
+	assert_ok(guestmem_info(d, &info));
+	/* Its owner may revoke sessions. */
+	assert_int_equal(info.rights, rights | GUESTMEM_RIGHT_EXPORT);
+	assert_true(info.domain && info.domain == info.view);
+	assert_fails(guestmem_read(d, 0, &byte, 1), EOPNOTSUPP, GUESTMEM_REASON_NONE);
+	assert_fails(guestmem_write(d, 0, &byte, 1), EOPNOTSUPP, GUESTMEM_REASON_NONE);
+	assert_fails(guestmem_fill(d, 0, 1, 1), EOPNOTSUPP, GUESTMEM_REASON_NONE);
+	assert_fails(guestmem_lock(d, 0, 1, GUESTMEM_DMA_TO_DEVICE, 0, &handle, NULL, NULL),
+		     EOPNOTSUPP, GUESTMEM_REASON_NONE);
+	assert_null(guestmem_map(d, 0, page, PROT_READ));
+	assert_int_equal(errno, EOPNOTSUPP);
+	assert_non_null(strstr(guestmem_strerror(), "a domain has no memory"));
+	assert_fails(guestmem_mlock_all(d, 0), EOPNOTSUPP, GUESTMEM_REASON_NONE);
+	assert_fails(guestmem_session_release_all(d), EOPNOTSUPP, GUESTMEM_REASON_NONE);
+	assert_null(guestmem_domain_create(d, P, 0, P - 1, RW));
+	assert_int_equal(errno, EOPNOTSUPP);
+	part = guestmem_subrange(g, 0, 1 << 30, 0);
+	assert_null(guestmem_domain_create(part, P, 0, P - 1, RW));
+	assert_int_equal(errno, EOPNOTSUPP);
+	guestmem_close(part);
+	part = guestmem_subrange(d, 0, 1 << 30, 0);
+	assert_non_null(part);
+	assert_null(guestmem_mapper_domain(part));
+	assert_int_equal(errno, EOPNOTSUPP);
+	guestmem_close(part);
+	assert_null(guestmem_domain_create(g, P, 0, P - 1, 0));
+	assert_int_equal(errno, EINVAL);
+	assert_fails(guestmem_session_create(d, 0, NULL), EINVAL, GUESTMEM_REASON_RIGHT);
+	assert_fails(guestmem_session_create(d, GUESTMEM_RIGHT_TRANSLATE, NULL), EACCES,
+		     GUESTMEM_REASON_RIGHT);
+
+	/* Another descriptor of it is the domain, too. */
+	other = guestmem_from_fd(guestmem_fd(d));
+	assert_non_null(other);
+	assert_ok(map_one(d, IOVA, P, BASE, RW));
+	m = guestmem_mapper_domain(d);
+	assert_non_null(m);
+	guestmem_close(d);
+	guestmem_mapper_close(m);
+	assert_ok(guestmem_info(other, &info));
+	assert_true(info.nmappings == 1);
+	assert_fails(map_one(other, IOVA, P, BASE, RW), EEXIST, GUESTMEM_REASON_OVERLAP);
+	guestmem_close(other);
+}
+
+static void test_domain_mappings(void **state)
+{
+	struct guestmem *d = new_domain(RW);
+	struct guestmem_mapping m[4] = {
+		{ .iova = IOVA, .len = P, .gpa = BASE, .rights = RW },
+		{ .iova = IOVA + P, .len = 2 * P, .gpa = BASE + 2 * P, .rights = RW },
+		{ .iova = IOVA + 3 * P, .len = P, .gpa = BASE, .rights = GUESTMEM_RIGHT_READ },
+		{ .iova = IOVA + 2 * P, .len = P, .rights = RW },
+	};
+	uint64_t iova = 0, generation = 0, now = 0;
+	size_t n = 4, failed = 9;
+
+	(void)state;
+	/* All or none, and which one it was */
+	assert_fails(guestmem_domain_map(d, m, 4, &failed), EEXIST, GUESTMEM_REASON_OVERLAP);
+	assert_int_equal(failed, 3);
+	assert_ok(guestmem_domain_map(d, m, 3, &failed));
+	assert_fails(map_one(d, IOVA + 8 * P, P + 1, BASE, RW), EINVAL,
+		     GUESTMEM_REASON_MISALIGNED);
+	assert_int_equal(map_one(d, IOVA + 8 * P, P, BASE, 0), -EINVAL);
+	assert_fails(map_one(d, (1ULL << 48) - P, 2 * P, BASE, RW), EINVAL,
+		     GUESTMEM_REASON_APERTURE);
+	assert_fails(guestmem_domain_map(d, m, 0, NULL), EINVAL, GUESTMEM_REASON_EMPTY);
+	assert_fails(guestmem_domain_map(d, m, GUESTMEM_MAP_MAX + 1, NULL), EINVAL,
+		     GUESTMEM_REASON_TOO_LONG);
+	assert_fails(guestmem_domain_map(d, NULL, 1, NULL), EINVAL, GUESTMEM_REASON_NONE);
+
+	/* Some at a time */
+	n = 2;
+	assert_int_equal(guestmem_domain_list(d, &iova, m, &n, &generation), 1);
+	assert_int_equal(n, 2);
+	assert_true(m[0].iova == IOVA && m[1].iova == IOVA + P && m[1].gpa == BASE + 2 * P);
+	n = 2;
+	assert_int_equal(guestmem_domain_list(d, &iova, m, &n, &now), 0);
+	assert_int_equal(n, 1);
+	assert_true(m[0].iova == IOVA + 3 * P && m[0].rights == GUESTMEM_RIGHT_READ);
+	assert_true(now == generation);
+	n = 0;
+	assert_fails(guestmem_domain_list(d, &iova, m, &n, NULL), EINVAL, GUESTMEM_REASON_NONE);
+	guestmem_close(d);
+
+	/* There is an end, also where no address is behind it. */
+	d = guestmem_domain_create(g, P, 0, UINT64_MAX, RW);
+	assert_non_null(d);
+	assert_ok(map_one(d, -P, P, BASE, RW));
+	iova = 0;
+	n = 1;
+	assert_int_equal(guestmem_domain_list(d, &iova, m, &n, NULL), 0);
+	assert_int_equal(n, 1);
+	assert_true(m[0].iova == -P && m[0].len == P);
+	guestmem_close(d);
+}
+
+static void test_sessions(void **state)
+{
+	const uint32_t rights = RW | GUESTMEM_RIGHT_MAP | GUESTMEM_RIGHT_LOCK |
+				GUESTMEM_RIGHT_TRANSLATE;
+	struct guestmem *d = new_domain(rights), *s, *part;
+	struct guestmem_piece pieces[4];
+	uint32_t handle, other, lock;
+	struct guestmem_extent e[4];
+	struct iovec slice;
+	unsigned char *p;
+	uint64_t value = 0;
+	uint32_t id;
+	uint8_t byte;
+	size_t n = 1;
+
+	(void)state;
+	id = add(BASE, 0, 4, 0);
+	s = new_session(d, rights, NULL);
+	assert_fails(guestmem_mlock_all(s, 0), EOPNOTSUPP, GUESTMEM_REASON_NONE);
+	assert_ok(map_one(d, IOVA, P, BASE + 2 * P, RW));
+	assert_ok(map_one(d, IOVA + P, P, BASE, GUESTMEM_RIGHT_READ));
+	mem[2 * page] = 33;
+	mem[0] = 44;
+
+	/* Only what is exported, as it was */
+	assert_fails(guestmem_read64(s, IOVA, &value), ENXIO, GUESTMEM_REASON_HOLE);
+	assert_non_null(strstr(guestmem_strerror(), "nothing is exported at IOVA 0x40000000"));
+	assert_fails(guestmem_session_export(s, IOVA, 3 * P, GUESTMEM_RIGHT_READ, &handle, NULL,
+					     NULL), ENXIO, GUESTMEM_REASON_HOLE);
+	assert_true(error_addr() == IOVA + 2 * P);
+	assert_fails(guestmem_session_export(s, IOVA, 2 * P, RW, &handle, NULL, NULL), EACCES,
+		     GUESTMEM_REASON_PERMISSION);
+	assert_fails(guestmem_session_export(s, IOVA + 8, P, GUESTMEM_RIGHT_READ, &handle, pieces,
+					     &n), EMSGSIZE, GUESTMEM_REASON_OUTPUT);
+	assert_int_equal(n, 2);
+	assert_ok(guestmem_session_export(s, IOVA + 8, P, GUESTMEM_RIGHT_READ, &handle, pieces,
+					  &n));
+	assert_int_equal(n, 2);
+	assert_true(pieces[0].iova == IOVA + 8 && pieces[0].len == P - 8 &&
+		    pieces[0].gpa == BASE + 2 * P + 8 && pieces[0].rights == RW);
+	assert_true(pieces[1].iova == IOVA + P && pieces[1].len == 8 && pieces[1].gpa == BASE);
+	assert_ok(guestmem_read64(s, IOVA + P, &value));
+	assert_int_equal(value & 0xff, 44);
+	assert_fails(guestmem_read64(s, IOVA, &value), ENXIO, GUESTMEM_REASON_HOLE);
+	assert_fails(guestmem_write8(s, IOVA + P, 1), EACCES, GUESTMEM_REASON_PERMISSION);
+	assert_ok(guestmem_session_export(s, IOVA, P, RW, &other, NULL, NULL));
+	assert_ok(guestmem_write8(s, IOVA, 34));
+	assert_int_equal(mem[2 * page], 34);
+	assert_ok(guestmem_copy(s, IOVA + 100, IOVA + P, 8));
+	assert_int_equal(mem[2 * page + 100], 44);
+
+	/* Whole pages of it can be mapped; it can be translated, and locked. */
+	p = guestmem_map(s, IOVA, 2 * page, PROT_READ);
+	assert_non_null(p);
+	assert_int_equal(p[0], 34);
+	assert_true(touch_gives_sigbus(p + page));
+	n = 4;
+	assert_ok(guestmem_translate(s, IOVA, P + 8, 0, e, &n));
+	assert_true(n >= 1 && e[0].gpa == IOVA);
+	assert_ok(guestmem_lock(s, IOVA, P, GUESTMEM_DMA_FROM_DEVICE, 0, &lock, NULL, NULL));
+	assert_ok(guestmem_unlock(s, lock));
+	/* There are no regions to look at. */
+	assert_fails(guestmem_slice(s, IOVA, 1, PROT_READ, &slice), EOPNOTSUPP,
+		     GUESTMEM_REASON_NONE);
+	assert_null(guestmem_ptr(s, IOVA, 1));
+	assert_int_equal(errno, EOPNOTSUPP);
+
+	/* By a part, and by its addresses */
+	part = guestmem_subrange(s, IOVA + P, P, GUESTMEM_SUBRANGE_READONLY);
+	assert_non_null(part);
+	assert_ok(guestmem_read8(part, 0, &byte));
+	assert_int_equal(byte, 44);
+	n = 4;
+	assert_ok(guestmem_session_export(part, 16, 8, GUESTMEM_RIGHT_READ, &lock, pieces, &n));
+	assert_true(n == 1 && pieces[0].iova == 16 && pieces[0].gpa == BASE + 16);
+	assert_fails(guestmem_session_export(part, 0, 8, RW, &lock, NULL, NULL), EACCES,
+		     GUESTMEM_REASON_RIGHT);
+	assert_fails(guestmem_session_export(part, 0, P + 1, RW, &lock, NULL, NULL), ENXIO,
+		     GUESTMEM_REASON_HOLE);
+	assert_ok(guestmem_session_release(part, lock));
+	assert_fails(guestmem_read8(part, P, &byte), ENXIO, GUESTMEM_REASON_HOLE);
+	assert_non_null(strstr(guestmem_strerror(), "nothing is exported at IOVA"));
+	guestmem_close(part);
+	/* Who uses it is no DMA lock. */
+	assert_fails(guestmem_remove(g, id), EBUSY, GUESTMEM_REASON_LOCKED);
+	assert_true(error_need() == 0);
+	assert_non_null(strstr(guestmem_strerror(), "sessions use the region at GPA 0x100000"));
+
+	assert_ok(guestmem_session_release(s, other));
+	assert_fails(guestmem_session_release(s, other), ENOENT, GUESTMEM_REASON_NONE);
+	assert_fails(guestmem_write8(s, IOVA, 1), ENXIO, GUESTMEM_REASON_HOLE);
+	assert_true(touch_gives_sigbus(p));
+	assert_ok(guestmem_unmap(p, 2 * page));
+	assert_int_equal(guestmem_session_release_all(s), 1);
+	assert_int_equal(guestmem_session_release_all(s), 0);
+	assert_fails(guestmem_domain_records(s, NULL, 0), EOPNOTSUPP, GUESTMEM_REASON_NONE);
+	guestmem_close(s);
+	guestmem_close(d);
+}
+
+/* Memory that is in no region: of this process, and of a file. */
+static void test_domain_external(void **state)
+{
+	struct guestmem *d = new_domain(RW | GUESTMEM_RIGHT_TRANSLATE), *s;
+	int fd = memfd_create("guestmem-test", MFD_CLOEXEC);
+	struct guestmem_mapping m[2] = {
+		{
+			.iova = IOVA,
+			.len = P,
+			.gpa = (uintptr_t)mem + 5 * P,
+			.rights = RW,
+			.backing = GUESTMEM_BACKING_USER,
+		}, {
+			.iova = IOVA + P,
+			.len = P,
+			.gpa = P,
+			.rights = RW,
+			.backing = GUESTMEM_BACKING_FILE,
+			.fd = fd,
+		},
+	};
+	struct guestmem_piece pieces[2];
+	uint64_t iova = 0;
+	size_t failed, n = 2;
+	uint32_t handle;
+	char text[4] = "";
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, (off_t)P), 0);
+	assert_fails(guestmem_domain_map(d, m, 2, &failed), EINVAL, GUESTMEM_REASON_END_OF_FILE);
+	assert_int_equal(failed, 1);
+	assert_int_equal(ftruncate(fd, (off_t)(2 * P)), 0);
+	m[0].gpa = 0;
+	assert_fails(guestmem_domain_map(d, m, 2, &failed), EFAULT, GUESTMEM_REASON_UNMAPPED);
+	assert_int_equal(failed, 0);
+	m[0].gpa = (uintptr_t)mem + 5 * P;
+	assert_ok(guestmem_domain_map(d, m, 2, NULL));
+	s = new_session(d, RW | GUESTMEM_RIGHT_TRANSLATE, NULL);
+	assert_ok(guestmem_session_export(s, IOVA + P - 2, 4, RW, &handle, pieces, &n));
+	assert_int_equal(n, 2);
+	assert_true(pieces[0].gpa == 0 && pieces[1].gpa == 0);
+	assert_ok(guestmem_write(s, IOVA + P - 2, "abcd", 4));
+	assert_memory_equal(mem + 6 * page - 2, "ab", 2);
+	assert_int_equal(pread(fd, text, 2, (off_t)P), 2);
+	assert_string_equal(text, "cd");
+	assert_int_equal(guestmem_domain_list(d, &iova, m, &n, NULL), 0);
+	assert_int_equal(n, 2);
+	assert_true(m[1].backing == GUESTMEM_BACKING_FILE && m[1].gpa == 0 && m[1].fd == 0);
+	close(fd);
+	guestmem_close(s);
+	guestmem_close(d);
+}
+
+static void test_domain_faults(void **state)
+{
+	int resolved = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int told = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct guestmem_domain_unmap u = { .size = sizeof(u), .iova = IOVA, .len = P };
+	struct guestmem_info info = { .size = sizeof(info) };
+	struct guestmem *d = new_domain(RW), *s;
+	struct guestmem_record r[8];
+	uint64_t id, fault, count;
+	uint32_t handle;
+	uint8_t byte;
+
+	(void)state;
+	add(BASE, 0, 4, 0);
+	s = new_session(d, RW, &id);
+	assert_ok(guestmem_eventfd(s, told, GUESTMEM_EVENT_FAULT));
+	assert_ok(fcntl(guestmem_fd(d), F_SETFL, O_NONBLOCK));
+	assert_fails(guestmem_domain_records(d, r, 8), EAGAIN, GUESTMEM_REASON_NONE);
+	assert_int_equal(guestmem_domain_records(d, NULL, 0), 0);
+	assert_ok(map_one(d, IOVA, 2 * P, BASE, RW));
+	assert_fails(guestmem_domain_unmap(d, &u), ERANGE, GUESTMEM_REASON_PARTIAL);
+	assert_true(error_addr() == IOVA && error_need() == 2 * P);
+	assert_fails(guestmem_domain_unmap(d, NULL), EINVAL, GUESTMEM_REASON_NONE);
+	u.size = 8;
+	assert_fails(guestmem_domain_unmap(d, &u), EINVAL, GUESTMEM_REASON_NONE);
+	u.size = sizeof(u);
+
+	/* With time, which is used well */
+	u.len = 2 * P;
+	u.flags = GUESTMEM_UNMAP_EVENTFD;
+	u.eventfd = resolved;
+	u.deadline_ms = GUESTMEM_WAIT_FOREVER;
+	assert_ok(guestmem_session_export(s, IOVA, 8, RW, &handle, NULL, NULL));
+	assert_ok(guestmem_domain_unmap(d, &u));
+	assert_int_equal(u.nusers, 1);
+	assert_int_equal(u.nmappings, 1);
+	assert_true(u.fault != 0);
+	fault = u.fault;
+	assert_int_equal(read(told, &count, 8), 8);
+	assert_int_equal(read(resolved, &count, 8), -1);
+	assert_true(guestmem_read8(s, IOVA, &byte) < 0);
+	assert_true(errno == ENXIO || errno == ESTALE);
+	u.timeout_ms = 10;
+	assert_fails(guestmem_domain_unmap(d, &u), ETIMEDOUT, GUESTMEM_REASON_USED);
+	assert_int_equal(u.nusers, 1);
+	assert_int_equal(u.nmappings, 0);
+	assert_ok(map_one(d, IOVA, P, BASE + P, RW));
+	assert_fails(guestmem_session_export(s, IOVA, 8, RW, &handle, NULL, NULL), ESTALE,
+		     GUESTMEM_REASON_BROKEN);
+	assert_ok(guestmem_info(s, &info));
+	assert_int_equal(info.broken, 1);
+	assert_int_equal(guestmem_session_release_all(s), 1);
+	assert_int_equal(read(resolved, &count, 8), 8);
+	/* Of both faults, that of the second unmap is about the same export. */
+	assert_int_equal(guestmem_domain_records(d, r, 8), 4);
+	assert_int_equal(r[0].type, GUESTMEM_RECORD_FAULT);
+	assert_true(r[0].session == id && r[0].fault == fault && r[0].iova == IOVA &&
+		    r[0].len == 2 * P && r[0].pid == (uint32_t)getpid());
+	assert_int_equal(r[1].type, GUESTMEM_RECORD_FAULT);
+	assert_true(r[1].fault == u.fault && u.fault != fault);
+	for (size_t i = 2; i < 4; i++) {
+		assert_int_equal(r[i].type, GUESTMEM_RECORD_RESOLVED);
+		assert_true(r[i].fault == fault || r[i].fault == u.fault);
+		assert_true(r[i].seq == r[0].seq + i);
+	}
+
+	/* And without any */
+	assert_ok(guestmem_session_export(s, IOVA, 8, RW, &handle, NULL, NULL));
+	assert_ok(guestmem_write8(s, IOVA, 5));
+	assert_int_equal(mem[page], 5);
+	u = (struct guestmem_domain_unmap){ .size = sizeof(u), .flags = GUESTMEM_UNMAP_ALL };
+	assert_ok(guestmem_domain_unmap(d, &u));
+	assert_int_equal(u.nmappings, 1);
+	assert_true(guestmem_write8(s, IOVA, 6) < 0);
+	assert_int_equal(mem[page], 5);
+	assert_fails(guestmem_session_release(s, handle), ENOENT, GUESTMEM_REASON_NONE);
+	assert_int_equal(guestmem_domain_records(d, r, 8), 3);
+	assert_int_equal(r[1].type, GUESTMEM_RECORD_FORCED);
+	assert_true(r[1].session == id);
+
+	/* The end of the domain is that of its sessions. */
+	guestmem_close(d);
+	assert_fails(guestmem_read8(s, IOVA, &byte), ESTALE, GUESTMEM_REASON_REVOKED);
+	assert_fails(guestmem_session_export(s, IOVA, 8, RW, &handle, NULL, NULL), ESTALE,
+		     GUESTMEM_REASON_REVOKED);
+	guestmem_close(s);
+	close(resolved);
+	close(told);
 }
 
 /* In a child, since a limit and an identity cannot be taken back. */
@@ -797,7 +1186,8 @@ int main(void)
 		T(open_modes), T(from_fd), T(info), T(regions), T(many_regions),
 		T(add_errors), T(translate), T(lock), T(revoke), T(read_write),
 		T(readonly), T(fill_copy), T(cmpxchg), T(atomic), T(map), T(map_lives),
-		T(top), T(eventfd), T(views), T(memlock),
+		T(top), T(eventfd), T(views), T(domain_handles), T(domain_mappings), T(sessions),
+		T(domain_external), T(domain_faults), T(memlock),
 	};
 	struct guestmem *probe = guestmem_open(O_RDWR);
 

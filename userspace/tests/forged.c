@@ -461,6 +461,18 @@ static void test_closed_handles(void **state)
 	assert_fails(guestmem_eventfd(g, 0, 1), EBADF);
 	assert_fails(guestmem_view_create(g, 0, PAGE, 1, 0, NULL), EBADF);
 	assert_fails(guestmem_view_limit(g, 1, 0, 0, 0, NULL), EBADF);
+	assert_null_fails(guestmem_domain_create(g, PAGE, 0, UINT64_MAX, 1), EBADF);
+	assert_fails(guestmem_domain_map(g, NULL, 0, NULL), EBADF);
+	assert_fails(guestmem_domain_unmap(g, NULL), EBADF);
+	assert_fails(guestmem_domain_list(g, &v, NULL, NULL, NULL), EBADF);
+	assert_fails(guestmem_domain_records(g, NULL, 0), EBADF);
+	assert_fails(guestmem_session_create(g, 1, NULL), EBADF);
+	assert_fails(guestmem_session_export(g, 0, 1, 1, &id, NULL, NULL), EBADF);
+	assert_fails(guestmem_session_release(g, 1), EBADF);
+	assert_fails(guestmem_session_release_all(g), EBADF);
+	assert_null_fails(guestmem_mapper_domain(g), EBADF);
+	assert_null_fails(guestmem_mapper_vfio(g, -1), EBADF);
+	assert_null_fails(guestmem_mapper_iommufd(g, -1, 0), EBADF);
 	assert_fails(guestmem_fd(g), EBADF);
 	assert_fails(guestmem_synchronize(g), EBADF);
 	assert_null_fails(guestmem_subrange(g, 0, 1, 0), EBADF);
