@@ -80,7 +80,8 @@ demo: vm-$(KERNEL)
 bench: vm-$(KERNEL)
 	@$(MAKE) -s -C selftests bench
 	@echo 'Instructions, counted by an emulated CPU, on Linux $(KERNEL):'
-	@selftests/vm/run -k $(KERNEL) --icount -M build/$(KERNEL)/module/guestmem.ko -- selftests/build/bench
+	@selftests/vm/run -k $(KERNEL) --icount -M build/$(KERNEL)/module/guestmem.ko -- \
+		sh -c 'bound=$$(selftests/vfio-bind) && selftests/build/bench "$${bound#* }"'
 
 bench-lib:
 	@selftests/vm/deps build bench
