@@ -8,22 +8,10 @@
 #include <poll.h>
 #include <sys/wait.h>
 
-#include "guestmem_test.h"
+#include "view.h"
 
-#define READ		GUESTMEM_RIGHT_READ
-#define WRITE		GUESTMEM_RIGHT_WRITE
-#define MAP		GUESTMEM_RIGHT_MAP
-#define LOCK		GUESTMEM_RIGHT_LOCK
-#define TRANSLATE	GUESTMEM_RIGHT_TRANSLATE
-#define EXPORT		GUESTMEM_RIGHT_EXPORT
-#define RW		(READ | WRITE)
+/* All that a session can have. */
 #define ALL		GM_CLIENT_RIGHTS
-
-#define FIRST		GM_GPA			/* 16 pages */
-#define SECOND		(FIRST + 16 * PG)	/* 8 pages, next to it, read-only */
-#define HOLE		(SECOND + 8 * PG)	/* 4 pages */
-#define THIRD		(HOLE + 4 * PG)		/* 4 pages */
-#define TOTAL		(32 * PG)
 
 #define FOREVER		GUESTMEM_WAIT_FOREVER
 /* What is to happen has happened by then, on a busy machine; what is not, not. */
@@ -51,16 +39,10 @@ FIXTURE(domain) {
 	int efd;
 };
 
-/* @mem has at offset i what is at FIRST + i. */
 FIXTURE_SETUP(domain)
 {
-	gm_guest_setup(_metadata, &self->guest);
+	set_up_regions(_metadata, &self->guest, &self->mem, self->id);
 	self->fd = self->guest.fd;
-	ASSERT_EQ(0, gm_mem_alloc(&self->mem, GM_MEMFD, TOTAL));
-	ASSERT_EQ(0, gm_mem_add(self->fd, &self->mem, FIRST, 0, 16 * PG, 0, &self->id[0]));
-	ASSERT_EQ(0, gm_mem_add(self->fd, &self->mem, SECOND, 16 * PG, 8 * PG,
-				GUESTMEM_REGION_READONLY, &self->id[1]));
-	ASSERT_EQ(0, gm_mem_add(self->fd, &self->mem, THIRD, 28 * PG, 4 * PG, 0, &self->id[2]));
 	self->dom = gm_domain(self->fd, ALL);
 	ASSERT_LE(0, self->dom);
 	ASSERT_EQ(0, fcntl(self->dom, F_SETFL, O_NONBLOCK));
@@ -78,31 +60,6 @@ FIXTURE_TEARDOWN(domain)
 	close(self->dom);
 	gm_mem_free(&self->mem);
 	gm_guest_teardown(_metadata, &self->guest);
-}
-
-static inline int reads(int fd, __u64 address, size_t at, size_t len)
-{
-	unsigned char buf[16384];
-	ssize_t n = pread(fd, buf, len, (off_t)address);
-
-	if (n < 0)
-		return -errno;
-	return n == (ssize_t)len ? gm_pattern_cmp(buf, at, len) : 1000 + (int)n;
-}
-
-static inline int writes(int fd, __u64 address, unsigned char value)
-{
-	return pwrite(fd, &value, 1, (off_t)address) < 0 ? -errno : 0;
-}
-
-static inline int locks(int fd, __u64 address, __u64 len, __u32 direction, __u32 *handle)
-{
-	struct guestmem_lock lock;
-	int ret = gm_lock(fd, &lock, .gpa = address, .len = len, .direction = direction);
-
-	if (handle)
-		*handle = lock.handle;
-	return ret;
 }
 
 static inline struct guestmem_info info_of(int fd)
@@ -179,6 +136,25 @@ static inline unsigned long number(const char *name, unsigned long otherwise)
 
 	return text ? strtoul(text, NULL, 0) : otherwise;
 }
+
+static inline int exported(int ses, __u64 iova, __u64 len, struct guestmem_piece *pieces,
+		    __u32 npieces, __u32 *handle)
+{
+	struct guestmem_export ex;
+	int ret = gm_export(ses, &ex, .iova = iova, .len = len, .pieces = (uintptr_t)pieces,
+			    .npieces = npieces, .rights = READ);
+
+	*handle = ex.handle;
+	return ret ? ret : (int)ex.npieces;
+}
+
+#define EXPECT_PIECE(piece_, iova_, len_, gpa_, rights_) do {				\
+	EXPECT_EQ((__u64)(iova_), (piece_).iova);					\
+	EXPECT_EQ((__u64)(len_), (piece_).len);						\
+	EXPECT_EQ((__u64)(gpa_), (piece_).gpa);						\
+	EXPECT_EQ((__u32)(rights_), (piece_).rights);					\
+	EXPECT_EQ(0, (piece_).reserved);						\
+} while (0)
 
 /* ---- an UNMAP that somebody else waits for ---- */
 

@@ -434,6 +434,60 @@ TEST_F(edu, view_limited_in_transfer)
 	free(after);
 }
 
+/* The same, if the driver has a session, and what it uses is unmapped. */
+TEST_F(edu, unmapped_in_transfer)
+{
+	const __u32 rights = GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE;
+	int domain = gm_domain(self->guest.fd, rights | GUESTMEM_RIGHT_LOCK), session;
+	struct guestmem_edu_map m = { 0 };
+	struct guestmem_domain_unmap du;
+	struct mover mover;
+	unsigned char *after;
+	pthread_t thread;
+	int i;
+
+	ASSERT_LE(0, domain);
+	after = malloc(MEM_LEN);
+	ASSERT_NE(0, (uintptr_t)after);
+	for (i = 0; i < 8; i++) {
+		session = gm_session(domain, rights | GUESTMEM_RIGHT_LOCK, NULL);
+		ASSERT_LE(0, session);
+		mover = (struct mover){ .edu = open(EDU_DEV, O_RDWR | O_CLOEXEC) };
+		ASSERT_LE(0, mover.edu);
+		ASSERT_EQ(0, edu_attach(mover.edu, session));
+		ASSERT_EQ(0, gm_map_iova(domain, GM_GPA, 4 * PG, GM_GPA, rights));
+		EXPECT_EQ(-ENXIO, edu_map(mover.edu, &m, .gpa = GM_GPA, .len = 3 * PG,
+					  .direction = GUESTMEM_DMA_FROM_DEVICE));
+		ASSERT_EQ(0, gm_export_iova(session, GM_GPA, 4 * PG, rights, NULL));
+		if (i % 2) {
+			ASSERT_EQ(0, edu_map(mover.edu, &m, .gpa = GM_GPA, .len = 3 * PG,
+					     .direction = GUESTMEM_DMA_FROM_DEVICE));
+			mover.map = m.map;
+		}
+		ASSERT_EQ(0, pthread_create(&thread, NULL, mover_run, &mover));
+		usleep(i * PIECE_US / 2 + i * 37);
+		memcpy(self->mem.va, self->want, FIRST_LEN);
+		/* Exports end at once; whom it waits for is the driver. */
+		ASSERT_EQ(0, gm_domain_unmap(domain, &du, .iova = GM_GPA, .len = 4 * PG,
+					     .timeout_ms = GUESTMEM_WAIT_FOREVER));
+		EXPECT_EQ(0, du.nusers);
+		memcpy(after, self->mem.va, MEM_LEN);
+		usleep(PIECE_US * 3 / 2);
+		EXPECT_EQ(0, memcmp(after, self->mem.va, MEM_LEN))
+			TH_LOG("the device wrote after the unmap");
+		pthread_join(thread, NULL);
+		EXPECT_TRUE(mover.result == -ESTALE || mover.result == -ENXIO)
+			TH_LOG("result %d", mover.result);
+		if (i % 2)
+			EXPECT_EQ(-ESTALE, mover.result);
+		memcpy(self->mem.va, self->want, MEM_LEN);
+		close(mover.edu);
+		close(session);
+	}
+	close(domain);
+	free(after);
+}
+
 static void *revoke_first(void *arg)
 {
 	const int *args = arg;
