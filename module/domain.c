@@ -511,6 +511,7 @@ static struct gm_domain *gm_domain_alloc(struct gm_view *view, u64 granule)
 	init_rwsem(&domain->rwsem);
 	domain->mappings = RB_ROOT;
 	domain->by_gpa = RB_ROOT_CACHED;
+	domain->live = RB_ROOT_CACHED;
 	INIT_LIST_HEAD(&domain->sessions);
 	INIT_LIST_HEAD(&domain->faults);
 	INIT_LIST_HEAD(&domain->faulted_locks);
@@ -970,11 +971,12 @@ static bool gm_mapping_used(struct gm_domain *domain, const struct gm_mapping *m
 {
 	struct gm_session *session;
 
-	list_for_each_entry(session, &domain->sessions, node)
-		if (gm_session_exports(session, mapping->start, mapping->last) ||
-		    (gm_mapping_exceeds(mapping, region) &&
-		     gm_session_locks(session, mapping->start, mapping->last)))
-			return true;
+	if (gm_exports_live(domain, mapping->start, mapping->last))
+		return true;
+	if (READ_ONCE(domain->nlocks) && gm_mapping_exceeds(mapping, region))
+		list_for_each_entry(session, &domain->sessions, node)
+			if (gm_session_locks(session, mapping->start, mapping->last))
+				return true;
 	return false;
 }
 
@@ -1006,14 +1008,14 @@ bool gm_domain_region_used(struct gm_domain *domain, struct gm_region *region)
 }
 
 /* Sessions with DMA locks on a region that is removed are told; who else would tell them? */
-static void gm_domain_break_holders(struct gm_domain *domain, struct gm_region *region)
+static void gm_domain_hit_holders(struct gm_domain *domain, struct gm_region *region)
 {
 	struct gm_hold *hold;
 
 	mutex_lock(&region->guest->locks_mutex);
 	list_for_each_entry(hold, &region->locks, node)
-		if (hold->lock->view->domain == domain && !hold->lock->view->session->broken)
-			gm_session_break(hold->lock->view->session);
+		if (hold->lock->view->domain == domain)
+			hold->lock->view->session->hit = true;
 	mutex_unlock(&region->guest->locks_mutex);
 }
 
@@ -1029,11 +1031,11 @@ void gm_domain_region_gone(struct gm_domain *domain, struct gm_region *region)
 	struct gm_session *session;
 	struct gm_mapping *mapping;
 	struct pid *pid = NULL;
-	bool exceeds, fresh;
+	bool exceeds;
 
 	down_write(&domain->rwsem);
 	if (domain->nlocks)
-		gm_domain_break_holders(domain, region);
+		gm_domain_hit_holders(domain, region);
 	while ((mapping = gm_by_gpa_iter_first(&domain->by_gpa, region->node.start,
 					       region->node.last))) {
 		struct gm_fault range = { .start = mapping->start, .last = mapping->last,
@@ -1051,14 +1053,17 @@ void gm_domain_region_gone(struct gm_domain *domain, struct gm_region *region)
 			.count = region->id,
 		}, NULL);
 		/* Those that were dead before are left to the faults that they wait for. */
-		list_for_each_entry(session, &domain->sessions, node) {
-			fresh = gm_session_end_live(session, range.start, range.last);
-			if (exceeds)
-				gm_fault_hit_locks(&range, session, &pid, &fresh);
-			if (fresh)
-				gm_session_break(session);
-		}
+		gm_exports_end_live(domain, range.start, range.last);
+		if (exceeds && domain->nlocks)
+			list_for_each_entry(session, &domain->sessions, node)
+				gm_fault_hit_locks(&range, session, &pid, &session->hit);
 		cond_resched();
+	}
+	/* Once, however much of it was hit. */
+	list_for_each_entry(session, &domain->sessions, node) {
+		if (session->hit)
+			gm_session_break(session);
+		session->hit = false;
 	}
 	up_write(&domain->rwsem);
 }

@@ -297,6 +297,7 @@ static_assert(sizeof(struct gm_mapping) <= 96);
  * @nmappings: how many
  * @generation: grows with each change of them
  * @sessions: its clients
+ * @live: their exports that can be used, by IOVA
  * @nexports: exports that they have
  * @nlocks: DMA locks that they have; changed under locks_mutex, with @rwsem held so that
  *	who has it for writing can read it
@@ -323,6 +324,7 @@ struct gm_domain {
 	u64 nmappings;
 	u64 generation;
 	struct list_head sessions;
+	struct rb_root_cached live;
 	u32 nexports;
 	u32 nlocks;
 	struct list_head faulted_locks;
@@ -352,6 +354,7 @@ struct gm_domain {
  * @nexports: how many
  * @exported: bytes in @live, those in two exports counted twice
  * @nfaults: how often it was hit
+ * @hit: it was by what goes on just now
  * @broken: it was, and has not released all since
  * @news: it was, and was not told
  */
@@ -365,13 +368,17 @@ struct gm_session {
 	u32 nexports;
 	u64 exported;
 	u64 nfaults;
+	bool hit;
 	bool broken;
 	bool news;
 };
 
 /**
  * struct gm_export - an IOVA range that a session uses
- * @node: the range, in one of session::live or in @dead
+ * @node: the range, in one of session::live or in session::dead
+ * @live_node: in domain::live, if it is not @dead
+ * @live_subtree_last: the interval tree's
+ * @session: whose it is
  * @born: domain::nfaults when it was made
  * @pid: who made it
  * @handle: its number in the session
@@ -380,6 +387,9 @@ struct gm_session {
  */
 struct gm_export {
 	struct interval_tree_node node;
+	struct rb_node live_node;
+	u64 live_subtree_last;
+	struct gm_session *session;
 	u64 born;
 	struct pid *pid;
 	u32 handle;
@@ -643,14 +653,14 @@ void gm_session_detach(struct gm_session *session);
 void gm_session_free(struct gm_session *session);
 bool gm_session_seek(struct gm_cursor *cur, u64 iova);
 void gm_session_break(struct gm_session *session);
-bool gm_session_exports(struct gm_session *session, u64 start, u64 last);
 u32 gm_session_hit(struct gm_session *session, u64 start, u64 last, struct pid **pid,
 		   bool *fresh);
 void gm_session_end_hit(struct gm_session *session, u64 start, u64 last, u64 fault,
 			u64 elapsed_ms);
-bool gm_session_end_live(struct gm_session *session, u64 start, u64 last);
 void gm_session_limited(struct gm_session *session);
 u32 gm_session_release_all(struct gm_session *session);
+bool gm_exports_live(struct gm_domain *domain, u64 start, u64 last);
+void gm_exports_end_live(struct gm_domain *domain, u64 start, u64 last);
 int gm_ioctl_session_create(struct gm_cmd *cmd);
 int gm_ioctl_export(struct gm_cmd *cmd);
 int gm_ioctl_release(struct gm_cmd *cmd);

@@ -13,6 +13,7 @@
  *
  * All of it is protected by domain::rwsem.
  */
+#include <linux/interval_tree_generic.h>
 #include <linux/nospec.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -21,6 +22,12 @@
 #include "trace.h"
 
 #define GM_RW	(GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE)
+
+#define gm_export_start(export)	((export)->node.start)
+#define gm_export_last(export)	((export)->node.last)
+
+INTERVAL_TREE_DEFINE(struct gm_export, live_node, u64, live_subtree_last, gm_export_start,
+		     gm_export_last, static __maybe_unused, gm_live)
 
 static struct gm_export *gm_export_first(struct rb_root_cached *tree, u64 start, u64 last)
 {
@@ -238,23 +245,27 @@ void gm_session_break(struct gm_session *session)
 }
 
 /* No access by it from now on. */
-static void gm_export_die(struct gm_session *session, struct gm_export *export)
+static void gm_export_die(struct gm_export *export)
 {
+	struct gm_session *session = export->session;
+
 	interval_tree_remove(&export->node, &session->live[export->rights]);
+	gm_live_remove(export, &session->view->domain->live);
 	gm_zap(session->view, export->node.start, export->node.last);
 	session->exported -= export->node.last - export->node.start + 1;
 }
 
 /* The end of an export, by its holder's will or not. */
-static void gm_export_end(struct gm_session *session, struct gm_export *export)
+static void gm_export_end(struct gm_export *export)
 {
+	struct gm_session *session = export->session;
 	struct gm_domain *domain = session->view->domain;
 
 	lockdep_assert_held_write(&domain->rwsem);
 	if (export->dead)
 		interval_tree_remove(&export->node, &session->dead);
 	else
-		gm_export_die(session, export);
+		gm_export_die(export);
 	xa_erase(&session->exports, export->handle);
 	session->nexports--;
 	domain->nexports--;
@@ -263,9 +274,10 @@ static void gm_export_end(struct gm_session *session, struct gm_export *export)
 	kfree(export);
 }
 
-static void gm_export_force(struct gm_session *session, struct gm_export *export, u64 fault,
-			    u64 elapsed_ms)
+static void gm_export_force(struct gm_export *export, u64 fault, u64 elapsed_ms)
 {
+	struct gm_session *session = export->session;
+
 	gm_record(session->view->domain, &(struct guestmem_record) {
 		.type = GUESTMEM_RECORD_FORCED,
 		.fault = fault,
@@ -274,21 +286,7 @@ static void gm_export_force(struct gm_session *session, struct gm_export *export
 		.len = export->node.last - export->node.start + 1,
 		.elapsed_ms = elapsed_ms,
 	}, export->pid);
-	gm_export_end(session, export);
-}
-
-/**
- * gm_session_exports - is there a live export that overlaps a range?
- * @session: the session
- * @start: first IOVA
- * @last: last IOVA
- *
- * Context: domain::rwsem held.
- * Return: whether there is.
- */
-bool gm_session_exports(struct gm_session *session, u64 start, u64 last)
-{
-	return gm_export_with(session, start, last, 0);
+	gm_export_end(export);
 }
 
 /**
@@ -310,7 +308,7 @@ u32 gm_session_hit(struct gm_session *session, u64 start, u64 last, struct pid *
 
 	lockdep_assert_held_write(&session->view->domain->rwsem);
 	while ((export = gm_export_with(session, start, last, 0))) {
-		gm_export_die(session, export);
+		gm_export_die(export);
 		export->dead = true;
 		*fresh = true;
 		interval_tree_insert(&export->node, &session->dead);
@@ -341,29 +339,42 @@ void gm_session_end_hit(struct gm_session *session, u64 start, u64 last, u64 fau
 	for (export = gm_export_first(&session->dead, start, last); export; export = next) {
 		next = gm_export_next(export, start, last);
 		if (export->born < fault)
-			gm_export_force(session, export, fault, elapsed_ms);
+			gm_export_force(export, fault, elapsed_ms);
 	}
 }
 
 /**
- * gm_session_end_live - end by force the live exports that overlap a range
- * @session: the session
+ * gm_exports_live - is there a live export of any session's that overlaps a range?
+ * @domain: the domain
+ * @start: first IOVA
+ * @last: last IOVA
+ *
+ * Context: domain::rwsem held.
+ * Return: whether there is.
+ */
+bool gm_exports_live(struct gm_domain *domain, u64 start, u64 last)
+{
+	lockdep_assert_held(&domain->rwsem);
+	return gm_live_iter_first(&domain->live, start, last);
+}
+
+/**
+ * gm_exports_end_live - end by force all live exports that overlap a range
+ * @domain: the domain; sets session::hit of those who had them
  * @start: first IOVA
  * @last: last IOVA
  *
  * Context: domain::rwsem held for writing.
- * Return: whether there were any.
  */
-bool gm_session_end_live(struct gm_session *session, u64 start, u64 last)
+void gm_exports_end_live(struct gm_domain *domain, u64 start, u64 last)
 {
 	struct gm_export *export;
-	bool any = false;
 
-	while ((export = gm_export_with(session, start, last, 0))) {
-		gm_export_force(session, export, 0, 0);
-		any = true;
+	lockdep_assert_held_write(&domain->rwsem);
+	while ((export = gm_live_iter_first(&domain->live, start, last))) {
+		export->session->hit = true;
+		gm_export_force(export, 0, 0);
 	}
-	return any;
 }
 
 /**
@@ -384,7 +395,7 @@ void gm_session_limited(struct gm_session *session)
 	down_write(&view->domain->rwsem);
 	xa_for_each(&session->exports, handle, export)
 		if (!view->rights || (!export->dead && export->rights & ~view->rights)) {
-			gm_export_force(session, export, 0, 0);
+			gm_export_force(export, 0, 0);
 			any = true;
 		}
 	if (any)
@@ -408,7 +419,7 @@ u32 gm_session_release_all(struct gm_session *session)
 
 	down_write(&domain->rwsem);
 	xa_for_each(&session->exports, handle, export) {
-		gm_export_end(session, export);
+		gm_export_end(export);
 		n++;
 		cond_resched();
 	}
@@ -534,6 +545,7 @@ static int gm_export(struct gm_view *view, struct gm_export *export, struct gm_p
 	if (!rc) {
 		export->born = domain->nfaults;
 		interval_tree_insert(&export->node, &session->live[export->rights]);
+		gm_live_insert(export, &domain->live);
 		session->exported += export->node.last - export->node.start + 1;
 		session->nexports++;
 		domain->nexports++;
@@ -553,7 +565,7 @@ static int gm_release_handle(struct gm_session *session, u32 handle)
 	down_write(&domain->rwsem);
 	export = xa_load(&session->exports, handle);
 	if (export)
-		gm_export_end(session, export);
+		gm_export_end(export);
 	up_write(&domain->rwsem);
 	if (READ_ONCE(domain->news))
 		gm_event_domain(domain);
@@ -575,6 +587,7 @@ static struct gm_export *gm_export_alloc(struct gm_session *session, u64 start, 
 		kfree(export);
 		return ERR_PTR(rc);
 	}
+	export->session = session;
 	export->node.start = start;
 	export->node.last = last;
 	export->rights = rights;
