@@ -164,12 +164,17 @@ struct gm_mapping *gm_mapping_next(const struct gm_mapping *mapping)
  */
 static void gm_mapping_free(struct gm_mapping *mapping)
 {
-	if (mapping->is_external) {
-		WRITE_ONCE(mapping->external->state, GM_REGION_REMOVED);
-		gm_revoke_region_clients(mapping->external);
-		gm_region_put(mapping->external);
-	}
+	struct gm_region *region = mapping->is_external ? mapping->external : NULL;
+
 	kmem_cache_free(gm_mappings, mapping);
+	if (!region)
+		return;
+	WRITE_ONCE(region->state, GM_REGION_REMOVED);
+	gm_revoke_region_clients(region);
+	/* Who looks whether it is stale is about to let go. */
+	wait_event(region->guest->drain,
+		   READ_ONCE(region->nlocks) || kref_read(&region->kref) == 1);
+	gm_region_put(region);
 }
 
 static void gm_mappings_free(struct gm_mapping *list)
@@ -724,8 +729,12 @@ static int gm_batch_insert(struct gm_domain *domain, struct gm_mapping *batch, u
 	/* Nothing can fail any more: now they need not be a list. */
 	for (mapping = batch; mapping; mapping = next) {
 		next = mapping->next;
-		if (!mapping->is_external)
+		if (mapping->is_external) {
+			gm_region_live(mapping->external);
+			gm_stale_start(domain->view->guest);
+		} else {
 			gm_by_gpa_insert(mapping, &domain->by_gpa);
+		}
 	}
 	domain->nmappings += n;
 	domain->generation++;
@@ -1077,10 +1086,17 @@ void gm_domain_region_gone(struct gm_domain *domain, struct gm_region *region)
  */
 void gm_domain_region_stale(struct gm_domain *domain, struct gm_region *region)
 {
-	struct gm_mapping *mapping;
+	const struct gm_mapping *mapping;
 
 	down_write(&domain->rwsem);
-	mapping = gm_by_gpa_iter_first(&domain->by_gpa, region->node.start, region->node.last);
+	if (region->id) {
+		mapping = gm_by_gpa_iter_first(&domain->by_gpa, region->node.start,
+					       region->node.last);
+	} else {
+		mapping = gm_domain_lookup(domain, region->node.start);
+		if (mapping && !(mapping->is_external && mapping->external == region))
+			mapping = NULL;
+	}
 	if (mapping)
 		gm_record(domain, &(struct guestmem_record) {
 			.type = GUESTMEM_RECORD_STALE,

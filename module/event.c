@@ -65,7 +65,7 @@ void gm_event_domain(struct gm_domain *domain)
 
 /**
  * gm_event_region - tell all who can see a region, or had it mapped in a domain
- * @region: the region
+ * @region: the region; if it is not in the guest, only domains have it
  * @event: GUESTMEM_EVENT_*
  *
  * Context: sleeps; no lock of the guest's held.
@@ -80,7 +80,7 @@ void gm_event_region(struct gm_region *region, u32 event)
 	list_for_each_entry(file, &guest->files, node)
 		if (gm_view_kind(file->view) == GUESTMEM_VIEW_IS_DOMAIN)
 			gm_event_domain_locked(file->view->domain);
-		else if (READ_ONCE(file->view->rights) &&
+		else if (region->id && READ_ONCE(file->view->rights) &&
 			 gm_view_part(file->view, region->node.start, region->node.last, &start,
 				      &last))
 			gm_event(file, event);

@@ -127,14 +127,14 @@ enum gm_region_state {
 };
 
 /**
- * struct gm_region - one contiguous GPA range with one backing
- * @kref: held by the guest while it is in the tree, and by each DMA lock on it;
- *	the last put unpins
+ * struct gm_region - one contiguous GPA range with one backing, or memory outside the guest
+ * @kref: held by the guest while it is in the tree, or by the mapping that it is of, and
+ *	by each DMA lock on it; the last put unpins
  * @guest: the guest, which everybody who holds a region also holds
  * @node: GPA range, in guest::regions
  * @pinned_node: in guest::pinned_regions
  * @state: see there
- * @id: never used twice in a guest
+ * @id: never used twice in a guest; 0: not in the guest
  * @flags: GUESTMEM_REGION_*
  * @backing: GUESTMEM_BACKING_*
  * @offset: user address or file offset
@@ -673,6 +673,7 @@ ssize_t gm_records_read(struct kiocb *kiocb, struct iov_iter *to);
 
 /* region.c: regions come and go */
 void gm_region_put(struct gm_region *region);
+void gm_region_live(struct gm_region *region);
 struct gm_region *gm_region_external(struct gm_guest *guest,
 				     const struct guestmem_region_add *arg,
 				     struct guestmem_error *err);

@@ -279,12 +279,8 @@ int gm_pin_user(struct gm_region *region, u64 npages, struct guestmem_error *err
 	rc = gm_charge(region, npages, err);
 	if (rc)
 		return rc;
-	/*
-	 * Before the first page is pinned: what happens to it from then on is seen. One that
-	 * is not in the guest, and so has no number, nobody looks at.
-	 */
-	if (region->id)
-		rc = gm_stale_watch(region, len);
+	/* Before the first page is pinned: what happens to it from then on is seen. */
+	rc = gm_stale_watch(region, len);
 	if (rc)
 		return rc;
 	return gm_pin_range(region, region->offset, len, 0, NULL, err);

@@ -106,8 +106,13 @@ static int gm_region_pin(struct gm_region *region, const struct guestmem_region_
 	return gm_pin_user(region, arg->len >> PAGE_SHIFT, err);
 }
 
-/* From now on it is counted, and shown. */
-static void gm_region_live(struct gm_region *region)
+/**
+ * gm_region_live - from now on a region is counted, shown, and looked at for being stale
+ * @region: the region; then gm_stale_start() is due, for what was suspect before
+ *
+ * Context: regions_rwsem held for writing; domain::rwsem if it is not in the guest.
+ */
+void gm_region_live(struct gm_region *region)
 {
 	/* A marked write, as some look without the lock. */
 	WRITE_ONCE(region->state, GM_REGION_LIVE);
@@ -123,7 +128,7 @@ static void gm_region_live(struct gm_region *region)
  * @err: why not
  *
  * Context: as REGION_ADD; no lock of the guest's held.
- * Return: the region, without a number, with one reference, or an ERR_PTR.
+ * Return: the region, without a number and not live yet, with one reference, or an ERR_PTR.
  */
 struct gm_region *gm_region_external(struct gm_guest *guest,
 				     const struct guestmem_region_add *arg,
@@ -144,7 +149,6 @@ struct gm_region *gm_region_external(struct gm_guest *guest,
 		gm_region_put(region);
 		return ERR_PTR(rc);
 	}
-	gm_region_live(region);
 	return region;
 }
 

@@ -227,8 +227,10 @@ static void gm_flag_stale(struct gm_region *region)
 	down_write(&guest->regions_rwsem);
 	news = region->state == GM_REGION_LIVE && !(region->flags & GUESTMEM_REGION_STALE);
 	if (news) {
-		region->flags |= GUESTMEM_REGION_STALE;
-		gm_guest_changed(region);
+		/* A marked write, as gm_next_suspect() looks without the lock. */
+		WRITE_ONCE(region->flags, region->flags | GUESTMEM_REGION_STALE);
+		if (region->id)
+			gm_guest_changed(region);
 		list_for_each_entry(view, &guest->views, node)
 			if (gm_view_kind(view) == GUESTMEM_VIEW_IS_DOMAIN)
 				gm_domain_region_stale(view->domain, region);
@@ -238,53 +240,55 @@ static void gm_flag_stale(struct gm_region *region)
 		gm_event_region(region, GUESTMEM_EVENT_STALE);
 }
 
-/* Returns with a reference; regions that are known to be stale need no look. */
-static struct gm_region *gm_next_suspect(struct gm_guest *guest, u64 gpa)
+/* Those that are known to be stale need no look. */
+static bool gm_is_suspect(const struct gm_region *region)
 {
-	struct gm_region *region;
+	return READ_ONCE(region->state) == GM_REGION_LIVE && region->notifier.mm &&
+	       !(READ_ONCE(region->flags) & GUESTMEM_REGION_STALE) &&
+	       (READ_ONCE(region->unmapped) ||
+		READ_ONCE(region->suspect_index) <= READ_ONCE(region->suspect_last));
+}
 
-	down_read(&guest->regions_rwsem);
-	for (region = gm_guest_next_region(guest, gpa); region;
-	     region = region->node.last == U64_MAX ? NULL :
-		      gm_guest_next_region(guest, region->node.last + 1)) {
-		if (region->flags & GUESTMEM_REGION_STALE || !region->notifier.mm)
-			continue;
-		if (READ_ONCE(region->unmapped) ||
-		    READ_ONCE(region->suspect_index) <= READ_ONCE(region->suspect_last)) {
-			kref_get(&region->kref);
+/*
+ * Behind @region, whose reference is given back; NULL: the first. Returns with a reference,
+ * or NULL. Also those that are not in the guest.
+ */
+static struct gm_region *gm_next_suspect(struct gm_guest *guest, struct gm_region *region)
+{
+	struct gm_region *next, *found = NULL;
+
+	mutex_lock(&guest->locks_mutex);
+	next = list_prepare_entry(region, &guest->pinned_regions, pinned_node);
+	list_for_each_entry_continue(next, &guest->pinned_regions, pinned_node)
+		if (gm_is_suspect(next) && kref_get_unless_zero(&next->kref)) {
+			found = next;
 			break;
 		}
-	}
-	up_read(&guest->regions_rwsem);
-	return region;
+	mutex_unlock(&guest->locks_mutex);
+	if (region)
+		gm_region_put(region);
+	return found;
 }
 
 void gm_stale_work(struct work_struct *work)
 {
 	struct gm_guest *guest = container_of(to_delayed_work(work), struct gm_guest, stale_work);
-	struct gm_region *region;
+	struct gm_region *region = NULL;
 	bool again = false, unmapped;
+	enum gm_verdict verdict;
 	unsigned int tries;
 	s64 index, last;
-	u64 gpa = 0;
 
-	while ((region = gm_next_suspect(guest, gpa))) {
-		gpa = region->node.last;
-		if (gm_take_suspicion(region, &index, &last, &unmapped)) {
-			enum gm_verdict verdict = GM_STALE;
-
-			if (!unmapped)
-				verdict = gm_stale_pages(region, index, last);
-			if (verdict == GM_STALE)
-				gm_flag_stale(region);
-			if (verdict == GM_MAYBE) {
-				gm_give_suspicion_back(region, index, last);
-				again = true;
-			}
+	while ((region = gm_next_suspect(guest, region))) {
+		if (!gm_take_suspicion(region, &index, &last, &unmapped))
+			continue;
+		verdict = unmapped ? GM_STALE : gm_stale_pages(region, index, last);
+		if (verdict == GM_STALE)
+			gm_flag_stale(region);
+		if (verdict == GM_MAYBE) {
+			gm_give_suspicion_back(region, index, last);
+			again = true;
 		}
-		gm_region_put(region);
-		if (gpa++ == U64_MAX)
-			break;
 	}
 	/* A new suspicion that sets it to 0 meanwhile must not lose its tries; it brings a look. */
 	tries = READ_ONCE(guest->stale_tries);
@@ -295,7 +299,7 @@ void gm_stale_work(struct work_struct *work)
 
 /**
  * gm_stale_start - look at what became suspect while a region was pinned
- * @guest: the guest, with the region live in it
+ * @guest: the guest, with the region live
  */
 void gm_stale_start(struct gm_guest *guest)
 {
@@ -311,7 +315,7 @@ void gm_stale_start(struct gm_guest *guest)
  */
 void gm_stale_settle(struct gm_guest *guest)
 {
-	struct gm_region *region = gm_next_suspect(guest, 0);
+	struct gm_region *region = gm_next_suspect(guest, NULL);
 
 	if (region) {
 		gm_region_put(region);

@@ -236,21 +236,29 @@ static void step_process_vm_readv(void *arg)
 /* An emulated IOMMU has 39 bits. */
 #define VFIO_IOVA	(1ULL << 32)
 
+#define CLIENT_RIGHTS	(GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE | GUESTMEM_RIGHT_MAP | \
+			 GUESTMEM_RIGHT_TRANSLATE)
+
+static void session_open(struct bench *b)
+{
+	struct guestmem_session_create session = {
+		.size = sizeof(session), .rights = CLIENT_RIGHTS,
+	};
+
+	call(b->domain, GUESTMEM_SESSION_CREATE, &session, "SESSION_CREATE");
+	b->session = session.fd;
+}
+
 static void domain_open(struct bench *b)
 {
 	struct guestmem_domain_create domain = {
 		.size = sizeof(domain), .page_sizes = page, .last = UINT64_MAX,
-		.rights = GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE | GUESTMEM_RIGHT_MAP |
-			  GUESTMEM_RIGHT_TRANSLATE,
-	};
-	struct guestmem_session_create session = {
-		.size = sizeof(session), .rights = domain.rights,
+		.rights = CLIENT_RIGHTS,
 	};
 
 	call(b->fd, GUESTMEM_DOMAIN_CREATE, &domain, "DOMAIN_CREATE");
 	b->domain = domain.fd;
-	call(b->domain, GUESTMEM_SESSION_CREATE, &session, "SESSION_CREATE");
-	b->session = session.fd;
+	session_open(b);
 }
 
 static void domain_map(struct bench *b, uint64_t iova, uint64_t gpa, uint64_t len)
@@ -412,6 +420,43 @@ static void bench_zap(struct bench *b, uint64_t len, const char *kind)
 		row("", rounds[ROUNDS / 2] / (len / HUGE), "2 MiB");
 }
 
+/* Of a region with many mappings, while sessions use another. */
+static void bench_removal(struct bench *b, unsigned int nsessions)
+{
+	const unsigned int n = LEN / page;
+	struct guestmem_region_add other = {
+		.size = sizeof(other), .backing = GUESTMEM_BACKING_USER, .gpa = GPA + LEN,
+		.len = page, .offset = (uintptr_t)b->mem,
+	};
+	struct guestmem_region_remove del_other = { .size = sizeof(del_other) };
+	int sessions[nsessions];
+	uint64_t start, took;
+	unsigned int i;
+	char text[64];
+
+	call(b->fd, GUESTMEM_REGION_ADD, &other, "REGION_ADD");
+	domain_open(b);
+	domain_fill(b, n);
+	domain_map(b, IOVA + LEN, GPA + LEN, page);
+	for (i = 0; i < nsessions; i++) {
+		if (i)
+			session_open(b);
+		sessions[i] = b->session;
+		session_export(b, IOVA + LEN, page);
+	}
+	start = now();
+	del(b);
+	took = now() - start;
+	snprintf(text, sizeof(text), "remove a region, %u mappings, %u sessions", n, nsessions);
+	row(text, took / n, "a mapping");
+	for (i = 0; i < nsessions; i++)
+		close(sessions[i]);
+	close(b->domain);
+	del_other.id = other.id;
+	call(b->fd, GUESTMEM_REGION_REMOVE, &del_other, "REGION_REMOVE");
+	add(b);
+}
+
 /* ---- VFIO type1 ---- */
 
 static void vfio_open(struct bench *b, const char *number)
@@ -472,6 +517,9 @@ static void bench_domain(struct bench *b)
 	domain_unmap(b, IOVA, page);
 	close(b->session);
 	close(b->domain);
+	b->len = LEN;
+	bench_removal(b, 1);
+	bench_removal(b, 250);
 }
 
 static void bench_zaps(struct bench *b, const char *kind)

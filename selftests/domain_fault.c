@@ -464,6 +464,40 @@ TEST_F(domain, stale)
 	gm_mem_free(&anon);
 }
 
+/* Likewise of memory that is not in the guest, which the guest is not told of. */
+TEST_F(domain, stale_external)
+{
+	struct guestmem_mapping m[2];
+	struct guestmem_domain_map dm;
+	struct guestmem_record rec;
+	struct gm_mem anon;
+
+	ASSERT_EQ(0, gm_mem_alloc(&anon, GM_ANON, 4 * PG));
+	m[0] = (struct guestmem_mapping)MAPPING(64 * PG, 2 * PG, (uintptr_t)anon.va, RW,
+						.backing = GUESTMEM_BACKING_USER);
+	m[1] = (struct guestmem_mapping)MAPPING(FIRST, PG, (uintptr_t)anon.va + 3 * PG, READ,
+						.backing = GUESTMEM_BACKING_USER);
+	ASSERT_EQ(0, gm_domain_map(self->dom, &dm, .mappings = (uintptr_t)m, .nmappings = 2));
+	events(self->fd);
+	ASSERT_EQ(0, madvise(anon.va + 3 * PG, PG, MADV_DONTNEED));
+	ASSERT_EQ(0, record_of(self->dom, GUESTMEM_RECORD_STALE, &rec));
+	EXPECT_EQ(0, rec.count);
+	EXPECT_EQ(FIRST, rec.iova);
+	EXPECT_EQ(PG, rec.len);
+	EXPECT_EQ(0, events(self->fd) & GUESTMEM_EVENT_STALE);
+
+	/* What was not touched, and what is mapped no more, is not. INFO has it looked at. */
+	EXPECT_EQ(0, gm_unmap_iova(self->dom, FIRST, PG));
+	ASSERT_EQ(0, madvise(anon.va + 3 * PG, PG, MADV_DONTNEED));
+	ASSERT_EQ(0, madvise(anon.va + 2 * PG, PG, MADV_DONTNEED));
+	EXPECT_EQ(1, info_of(self->dom).nmappings);
+	EXPECT_EQ(-EAGAIN, record(self->dom, &rec));
+	gm_mem_free(&anon);
+	ASSERT_EQ(0, record_of(self->dom, GUESTMEM_RECORD_STALE, &rec));
+	EXPECT_EQ(64 * PG, rec.iova);
+	EXPECT_EQ(2 * PG, rec.len);
+}
+
 /* Rights that are taken away are of what was exported before, too. */
 TEST_F(domain, limit)
 {

@@ -1025,7 +1025,8 @@ struct guestmem_release {
  * @GUESTMEM_RECORD_LOCKED: at the deadline a DMA lock was left: as FORCED, with the
  *	first part of it that was hit
  * @GUESTMEM_RECORD_STALE: see GUESTMEM_REGION_STALE; @iova and @len are a mapping that
- *	shows some of it, @count its region
+ *	shows some of it, @count its region, 0 if it is a mapping of memory that is not in
+ *	the guest
  * @GUESTMEM_RECORD_REMOVED: the mapping at @iova, @len bytes, is gone with region @count
  */
 enum guestmem_record_type {
