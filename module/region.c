@@ -193,10 +193,13 @@ int gm_ioctl_region_add(struct gm_cmd *cmd)
 	region->generation = guest->generation + 1;
 	gm_region_live(region);
 	gm_guest_changed(region);
+	/* Who guesses its number may remove it at once. */
+	kref_get(&region->kref);
 	up_write(&guest->regions_rwsem);
 
 	gm_stale_start(guest);
 	gm_event_region(region, GUESTMEM_EVENT_ADDED);
+	gm_region_put(region);
 	return 0;
 
 err_unreserve:

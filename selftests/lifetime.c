@@ -428,4 +428,44 @@ TEST_F(life, fdinfo)
 	close(fd);
 }
 
+struct remover {
+	int fd;
+	unsigned int n;
+	unsigned int removed;
+};
+
+/* Removes all, by the numbers that they will have. */
+static void *remove_next(void *arg)
+{
+	struct remover *remover = arg;
+	double deadline = gm_now() + 60;
+
+	while (remover->removed < remover->n && gm_now() < deadline)
+		if (!gm_remove(remover->fd, remover->removed + 1))
+			remover->removed++;
+	return NULL;
+}
+
+/* Who adds a region has it removed by another as soon as it is there. */
+TEST_F(life, removed_as_it_is_added)
+{
+	struct remover remover = { .fd = open(GM_DEV, O_RDWR | O_CLOEXEC), .n = 300 };
+	pthread_t thread;
+	unsigned int i;
+	int ret;
+
+	ASSERT_LE(0, remover.fd);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, remove_next, &remover));
+	for (i = 1; i <= remover.n; i++) {
+		__u32 id = 0;
+
+		ret = gm_mem_add(remover.fd, &self->mem, i * GM_GPA, 0, PG, 0, &id);
+		EXPECT_EQ(0, ret);
+		EXPECT_EQ(i, id);
+	}
+	pthread_join(thread, NULL);
+	EXPECT_EQ(remover.n, remover.removed);
+	close(remover.fd);
+}
+
 TEST_HARNESS_MAIN
