@@ -170,6 +170,7 @@ static void gm_mapping_free(struct gm_mapping *mapping)
 	if (!region)
 		return;
 	WRITE_ONCE(region->state, GM_REGION_REMOVED);
+	gm_stale_stop(region);
 	gm_revoke_region_clients(region);
 	/* Who looks whether it is stale is about to let go. */
 	wait_event(region->guest->drain,
@@ -729,12 +730,10 @@ static int gm_batch_insert(struct gm_domain *domain, struct gm_mapping *batch, u
 	/* Nothing can fail any more: now they need not be a list. */
 	for (mapping = batch; mapping; mapping = next) {
 		next = mapping->next;
-		if (mapping->is_external) {
+		if (mapping->is_external)
 			gm_region_live(mapping->external);
-			gm_stale_start(domain->view->guest);
-		} else {
+		else
 			gm_by_gpa_insert(mapping, &domain->by_gpa);
-		}
 	}
 	domain->nmappings += n;
 	domain->generation++;
@@ -1023,7 +1022,7 @@ static void gm_domain_hit_holders(struct gm_domain *domain, struct gm_region *re
 
 	mutex_lock(&region->guest->locks_mutex);
 	list_for_each_entry(hold, &region->locks, node)
-		if (hold->lock->view->domain == domain)
+		if (hold->lock->view->domain == domain && !hold->faulted)
 			hold->lock->view->session->hit = true;
 	mutex_unlock(&region->guest->locks_mutex);
 }

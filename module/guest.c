@@ -46,6 +46,9 @@ struct gm_guest *gm_guest_create(void)
 	init_waitqueue_head(&guest->drain);
 	mutex_init(&guest->event_mutex);
 	INIT_LIST_HEAD(&guest->files);
+	mutex_init(&guest->look_mutex);
+	spin_lock_init(&guest->suspect_lock);
+	INIT_LIST_HEAD(&guest->suspects);
 	INIT_DELAYED_WORK(&guest->stale_work, gm_stale_work);
 
 	mutex_lock(&guests_mutex);
@@ -186,6 +189,7 @@ void gm_guest_unreserve(struct gm_guest *guest, struct gm_region *region)
 	if (region->state == GM_REGION_LIVE)
 		WRITE_ONCE(guest->nlive, guest->nlive - 1);
 	WRITE_ONCE(region->state, GM_REGION_REMOVED);
+	gm_stale_stop(region);
 }
 
 /**

@@ -17,7 +17,8 @@
  *	revoke()		client->ops->revoke(), as guestmem.h demands it to be
  *	driver()		another thread of the driver, likewise; it unlocks in
  *				revoke(), like guestmem_edu.c, or later
- *	stale_work()		gm_stale_work(): what matters is the reference it takes
+ *	stale_work()		gm_stale_work(), gm_take_suspect(): what matters is the reference
+ *				it takes, of a region that is in the list of suspects
  *	file_put()		fput(), gm_release()
  *	all others		the functions of that name
  *
@@ -62,6 +63,7 @@
 typedef region_struct {
 	byte state, kref, nlocks;
 	bool pinned;
+	bool suspect;		/* in the list */
 	bool gone		/* REMOVE has returned */
 }
 
@@ -178,7 +180,11 @@ inline gm_region_put(r)
 inline gm_guest_unreserve(r)
 {
 	tree[SLOT(r)] = NONE;
-	region[r].state = REMOVED
+	region[r].state = REMOVED;
+#ifdef BUG_NO_STALE_STOP
+#else
+	region[r].suspect = false
+#endif
 }
 
 inline gm_guest_put()
@@ -674,19 +680,17 @@ proctype driver()
 
 proctype stale_work()
 {
-	byte r;
-
 	if
 	:: atomic { stale_work_state == IDLE -> stale_work_state = RUNNING };
-		down_read();
-		r = live_region(0);
 		if
-		:: r != NONE ->
-			region[r].kref++;
-			up_read();
-			gm_region_put(r)
-		:: else ->
-			up_read()
+		:: atomic {
+				region[A].suspect ->
+				region[A].suspect = false;
+				assert(region[A].kref > 0);
+				region[A].kref++
+			};
+			gm_region_put(A)
+		:: !region[A].suspect
 		fi;
 		stale_work_state = ENDED
 	:: stale_work_state == ENDED
@@ -702,6 +706,7 @@ init
 		region[A].state = LIVE;
 		region[A].kref = 1;
 		region[A].pinned = true;
+		region[A].suspect = true;
 		region[B].state = LIVE;
 		region[B].kref = 1;
 		region[B].pinned = true;

@@ -5,9 +5,10 @@
  * Words: a range is (start, last), last inclusive; @index and @npages count pages
  * in a region; @len is bytes.
  *
- * The locking order is guests_mutex, guest::revoke_mutex, guest::event_mutex, mmap_lock ->
- * guest::regions_rwsem -> domain::rwsem -> guest::locks_mutex, i_mmap_rwsem, page table
- * locks, region::suspect_lock, domain::records_lock.
+ * The locking order is guest::look_mutex -> guests_mutex, guest::revoke_mutex,
+ * guest::event_mutex, mmap_lock -> guest::regions_rwsem -> domain::rwsem ->
+ * guest::locks_mutex, i_mmap_rwsem, page table locks, guest::suspect_lock,
+ * domain::records_lock.
  *
  * The fault handler takes regions_rwsem under mmap_lock, and zapping under it calls
  * the MMU notifiers of whoever maps the guest. So under it, and domain::rwsem, there is no
@@ -89,7 +90,10 @@
  * @npinned: pages that they have
  * @event_mutex: protects @files and file::eventfds
  * @files: open files
- * @stale_work: looks which suspect regions are stale
+ * @look_mutex: held by who looks which suspect regions are stale
+ * @suspect_lock: protects @suspects, and region::watched to region::unmapped
+ * @suspects: regions that are to be looked at
+ * @stale_work: looks at them
  * @stale_tries: how often it has looked since the last suspicion
  */
 struct gm_guest {
@@ -116,6 +120,9 @@ struct gm_guest {
 	struct mutex event_mutex;
 	struct list_head files;
 
+	struct mutex look_mutex;
+	spinlock_t suspect_lock;
+	struct list_head suspects;
 	struct delayed_work stale_work;
 	unsigned int stale_tries;
 };
@@ -128,12 +135,12 @@ enum gm_region_state {
 
 /**
  * struct gm_region - one contiguous GPA range with one backing, or memory outside the guest
- * @kref: held by the guest while it is in the tree, or by the mapping that it is of, and
- *	by each DMA lock on it; the last put unpins
+ * @kref: held by the guest while it is in the tree, or by the mapping that it is of, by each
+ *	DMA lock on it, and for a moment by who looks whether it is stale; the last put unpins
  * @guest: the guest, which everybody who holds a region also holds
  * @node: GPA range, in guest::regions
  * @pinned_node: in guest::pinned_regions
- * @state: see there
+ * @state: see there; of what is not in the guest, live while the mapping is in the domain
  * @id: never used twice in a guest; 0: not in the guest
  * @flags: GUESTMEM_REGION_*
  * @backing: GUESTMEM_BACKING_*
@@ -147,7 +154,8 @@ enum gm_region_state {
  * @locks: holds of DMA locks, the newest first
  * @nlocks: how many
  * @notifier: watches the user addresses; its mm is NULL if there are none
- * @suspect_lock: protects @suspect_index, @suspect_last, @unmapped
+ * @watched: it may be looked at
+ * @suspect_node: in guest::suspects, or on its way from there to who looks
  * @suspect_index: first page that may have been replaced; none if > @suspect_last
  * @suspect_last: last such page
  * @unmapped: its addresses were unmapped: nothing to look for
@@ -174,7 +182,8 @@ struct gm_region {
 	u32 nlocks;
 
 	struct mmu_interval_notifier notifier;
-	spinlock_t suspect_lock;
+	bool watched;
+	struct list_head suspect_node;
 	s64 suspect_index;
 	s64 suspect_last;
 	bool unmapped;
@@ -690,8 +699,9 @@ void gm_unpin(struct gm_region *region);
 /* stale.c: has the process moved its pages away? */
 int gm_stale_watch(struct gm_region *region, u64 len);
 void gm_stale_unwatch(struct gm_region *region);
-void gm_stale_start(struct gm_guest *guest);
-void gm_stale_settle(struct gm_guest *guest);
+void gm_stale_start(struct gm_region *region);
+void gm_stale_stop(struct gm_region *region);
+bool gm_stale_settle(struct gm_guest *guest);
 void gm_stale_work(struct work_struct *work);
 
 /* table.c: the translation table */

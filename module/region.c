@@ -63,7 +63,7 @@ static struct gm_region *gm_region_alloc(struct gm_guest *guest,
 	region->offset = arg->offset;
 	region->pid = get_pid(task_tgid(current));
 	INIT_LIST_HEAD(&region->locks);
-	spin_lock_init(&region->suspect_lock);
+	INIT_LIST_HEAD(&region->suspect_node);
 	region->suspect_index = S64_MAX;
 	region->suspect_last = -1;
 	return region;
@@ -108,7 +108,7 @@ static int gm_region_pin(struct gm_region *region, const struct guestmem_region_
 
 /**
  * gm_region_live - from now on a region is counted, shown, and looked at for being stale
- * @region: the region; then gm_stale_start() is due, for what was suspect before
+ * @region: the region
  *
  * Context: regions_rwsem held for writing; domain::rwsem if it is not in the guest.
  */
@@ -119,6 +119,7 @@ void gm_region_live(struct gm_region *region)
 	mutex_lock(&region->guest->locks_mutex);
 	list_add_tail(&region->pinned_node, &region->guest->pinned_regions);
 	mutex_unlock(&region->guest->locks_mutex);
+	gm_stale_start(region);
 }
 
 /**
@@ -197,7 +198,6 @@ int gm_ioctl_region_add(struct gm_cmd *cmd)
 	kref_get(&region->kref);
 	up_write(&guest->regions_rwsem);
 
-	gm_stale_start(guest);
 	gm_event_region(region, GUESTMEM_EVENT_ADDED);
 	gm_region_put(region);
 	return 0;

@@ -374,6 +374,7 @@ void gm_exports_end_live(struct gm_domain *domain, u64 start, u64 last)
 	while ((export = gm_live_iter_first(&domain->live, start, last))) {
 		export->session->hit = true;
 		gm_export_force(export, 0, 0);
+		cond_resched();
 	}
 }
 

@@ -97,7 +97,7 @@ static void gm_show_guest(struct seq_file *seq, struct gm_guest *guest)
 			   region->nlocks,
 			   region->flags & GUESTMEM_REGION_READONLY ? " readonly" : "",
 			   region->flags & GUESTMEM_REGION_STALE ? " stale" : "",
-			   region->state == GM_REGION_REMOVED ? " revoked" : "");
+			   READ_ONCE(region->state) == GM_REGION_REMOVED ? " revoked" : "");
 		/* Once, in the first of its regions: a lock may hold as many as there can be. */
 		list_for_each_entry(hold, &region->locks, node)
 			if (hold == &hold->lock->holds[0])

@@ -20,6 +20,9 @@
  *
  * The look never faults a page in: that would undo the discard that it looks for,
  * and could wait for user space.
+ *
+ * What is suspect is in a list, from which who looks takes it with a reference. A region
+ * that is removed leaves the list, for good, before anybody waits for its references to go.
  */
 #include <linux/hugetlb.h>
 #include <linux/pagemap.h>
@@ -34,25 +37,34 @@
 #define GM_STALE_DELAY	(HZ / 10)
 #define GM_STALE_TRIES	6
 
-static void gm_stale_look(struct gm_guest *guest, unsigned long delay)
+/* What is suspect from now on. Returns whether somebody is to look. */
+static bool gm_suspect(struct gm_region *region, s64 index, s64 last)
 {
-	mod_delayed_work(system_unbound_wq, &guest->stale_work, delay);
+	lockdep_assert_held(&region->guest->suspect_lock);
+	region->suspect_index = min(region->suspect_index, index);
+	region->suspect_last = max(region->suspect_last, last);
+	if (region->watched && list_empty(&region->suspect_node))
+		list_add_tail(&region->suspect_node, &region->guest->suspects);
+	return region->watched;
 }
 
-/* Marked writes, as gm_next_suspect() looks whether there is anything without the lock. */
-static void gm_suspect(struct gm_region *region, s64 index, s64 last)
+/* The look that is due is not put off by what comes until then; one that waits longer is. */
+static void gm_stale_look(struct gm_guest *guest)
 {
-	lockdep_assert_held(&region->suspect_lock);
-	WRITE_ONCE(region->suspect_index, min(region->suspect_index, index));
-	WRITE_ONCE(region->suspect_last, max(region->suspect_last, last));
+	if (xchg(&guest->stale_tries, 0))
+		mod_delayed_work(system_unbound_wq, &guest->stale_work, GM_STALE_GATHER);
+	else
+		queue_delayed_work(system_unbound_wq, &guest->stale_work, GM_STALE_GATHER);
 }
 
 static bool gm_stale_invalidate(struct mmu_interval_notifier *notifier,
 				const struct mmu_notifier_range *range, unsigned long seq)
 {
 	struct gm_region *region = container_of(notifier, struct gm_region, notifier);
+	struct gm_guest *guest = region->guest;
 	unsigned long base = region->offset;
 	unsigned long start, end;
+	bool look;
 
 	mmu_interval_set_seq(notifier, seq);
 	/* When the process ends its memory is the guest's alone: nothing diverges. */
@@ -63,22 +75,13 @@ static bool gm_stale_invalidate(struct mmu_interval_notifier *notifier,
 
 	start = max(range->start, base);
 	end = min(range->end, notifier->interval_tree.last + 1);
-	spin_lock(&region->suspect_lock);
+	spin_lock(&guest->suspect_lock);
 	if (range->event == MMU_NOTIFY_UNMAP)
-		WRITE_ONCE(region->unmapped, true);
-	gm_suspect(region, (start - base) >> PAGE_SHIFT, ((end - base) >> PAGE_SHIFT) - 1);
-	spin_unlock(&region->suspect_lock);
-
-	/*
-	 * Before it is live its pages are not settled; gm_stale_start() looks then.
-	 * Pairs with the barriers of queueing the work there: either it sees the
-	 * suspicion, or this sees that the region is live.
-	 */
-	smp_mb();
-	if (READ_ONCE(region->state) != GM_REGION_RESERVED) {
-		WRITE_ONCE(region->guest->stale_tries, 0);
-		gm_stale_look(region->guest, GM_STALE_GATHER);
-	}
+		region->unmapped = true;
+	look = gm_suspect(region, (start - base) >> PAGE_SHIFT, ((end - base) >> PAGE_SHIFT) - 1);
+	spin_unlock(&guest->suspect_lock);
+	if (look)
+		gm_stale_look(guest);
 	return true;
 }
 
@@ -103,6 +106,41 @@ int gm_stale_watch(struct gm_region *region, u64 len)
 	if (rc)
 		region->notifier.mm = NULL;
 	return rc;
+}
+
+/**
+ * gm_stale_start - look at what is suspect from now on, and what became so before
+ * @region: the region; just live
+ *
+ * Undone by gm_stale_stop().
+ */
+void gm_stale_start(struct gm_region *region)
+{
+	struct gm_guest *guest = region->guest;
+	bool look;
+
+	spin_lock(&guest->suspect_lock);
+	region->watched = true;
+	look = region->suspect_index <= region->suspect_last;
+	if (look)
+		list_add_tail(&region->suspect_node, &guest->suspects);
+	spin_unlock(&guest->suspect_lock);
+	if (look)
+		gm_stale_look(guest);
+}
+
+/**
+ * gm_stale_stop - no look at a region begins from now on
+ * @region: the region; perhaps never started
+ *
+ * Who has begun has a reference.
+ */
+void gm_stale_stop(struct gm_region *region)
+{
+	spin_lock(&region->guest->suspect_lock);
+	region->watched = false;
+	list_del_init(&region->suspect_node);
+	spin_unlock(&region->guest->suspect_lock);
 }
 
 /**
@@ -194,30 +232,6 @@ static enum gm_verdict gm_stale_pages(struct gm_region *region, u32 index, u32 l
 	return verdict;
 }
 
-/* What is suspect, taken over: what the notifier notes from now on is a new suspicion. */
-static bool gm_take_suspicion(struct gm_region *region, s64 *index, s64 *last, bool *unmapped)
-{
-	bool suspect;
-
-	spin_lock(&region->suspect_lock);
-	suspect = region->unmapped || region->suspect_index <= region->suspect_last;
-	*index = region->suspect_index;
-	*last = region->suspect_last;
-	*unmapped = region->unmapped;
-	WRITE_ONCE(region->suspect_index, S64_MAX);
-	WRITE_ONCE(region->suspect_last, -1);
-	WRITE_ONCE(region->unmapped, false);
-	spin_unlock(&region->suspect_lock);
-	return suspect;
-}
-
-static void gm_give_suspicion_back(struct gm_region *region, s64 index, s64 last)
-{
-	spin_lock(&region->suspect_lock);
-	gm_suspect(region, index, last);
-	spin_unlock(&region->suspect_lock);
-}
-
 static void gm_flag_stale(struct gm_region *region)
 {
 	struct gm_guest *guest = region->guest;
@@ -225,10 +239,12 @@ static void gm_flag_stale(struct gm_region *region)
 	bool news;
 
 	down_write(&guest->regions_rwsem);
-	news = region->state == GM_REGION_LIVE && !(region->flags & GUESTMEM_REGION_STALE);
+	news = READ_ONCE(region->state) == GM_REGION_LIVE &&
+	       !(region->flags & GUESTMEM_REGION_STALE);
 	if (news) {
-		/* A marked write, as gm_next_suspect() looks without the lock. */
-		WRITE_ONCE(region->flags, region->flags | GUESTMEM_REGION_STALE);
+		region->flags |= GUESTMEM_REGION_STALE;
+		/* It can become no staler. */
+		gm_stale_stop(region);
 		if (region->id)
 			gm_guest_changed(region);
 		list_for_each_entry(view, &guest->views, node)
@@ -240,87 +256,86 @@ static void gm_flag_stale(struct gm_region *region)
 		gm_event_region(region, GUESTMEM_EVENT_STALE);
 }
 
-/* Those that are known to be stale need no look. */
-static bool gm_is_suspect(const struct gm_region *region)
+/**
+ * struct gm_suspicion - what is looked at of a region
+ * @index: first page
+ * @last: last page
+ * @unmapped: its addresses were unmapped
+ */
+struct gm_suspicion {
+	s64 index;
+	s64 last;
+	bool unmapped;
+};
+
+/* The next of a list, with a reference, or NULL. What becomes suspect from now on is new. */
+static struct gm_region *gm_take_suspect(struct gm_guest *guest, struct list_head *list,
+					 struct gm_suspicion *what)
 {
-	return READ_ONCE(region->state) == GM_REGION_LIVE && region->notifier.mm &&
-	       !(READ_ONCE(region->flags) & GUESTMEM_REGION_STALE) &&
-	       (READ_ONCE(region->unmapped) ||
-		READ_ONCE(region->suspect_index) <= READ_ONCE(region->suspect_last));
+	struct gm_region *region;
+
+	spin_lock(&guest->suspect_lock);
+	region = list_first_entry_or_null(list, struct gm_region, suspect_node);
+	if (region) {
+		list_del_init(&region->suspect_node);
+		kref_get(&region->kref);
+		*what = (struct gm_suspicion) {
+			.index = region->suspect_index,
+			.last = region->suspect_last,
+			.unmapped = region->unmapped,
+		};
+		region->suspect_index = S64_MAX;
+		region->suspect_last = -1;
+		region->unmapped = false;
+	}
+	spin_unlock(&guest->suspect_lock);
+	return region;
 }
 
-/*
- * Behind @region, whose reference is given back; NULL: the first. Returns with a reference,
- * or NULL. Also those that are not in the guest.
+/**
+ * gm_stale_settle - look at all that is suspect
+ * @guest: the guest
+ *
+ * Context: sleeps; no lock of the guest's held.
+ * Return: whether some of it still is.
  */
-static struct gm_region *gm_next_suspect(struct gm_guest *guest, struct gm_region *region)
+bool gm_stale_settle(struct gm_guest *guest)
 {
-	struct gm_region *next, *found = NULL;
+	struct gm_suspicion what;
+	struct gm_region *region;
+	enum gm_verdict verdict;
+	bool again = false;
+	LIST_HEAD(suspects);
 
-	mutex_lock(&guest->locks_mutex);
-	next = list_prepare_entry(region, &guest->pinned_regions, pinned_node);
-	list_for_each_entry_continue(next, &guest->pinned_regions, pinned_node)
-		if (gm_is_suspect(next) && kref_get_unless_zero(&next->kref)) {
-			found = next;
-			break;
+	mutex_lock(&guest->look_mutex);
+	spin_lock(&guest->suspect_lock);
+	list_splice_init(&guest->suspects, &suspects);
+	spin_unlock(&guest->suspect_lock);
+	while ((region = gm_take_suspect(guest, &suspects, &what))) {
+		verdict = what.unmapped ? GM_STALE :
+			  gm_stale_pages(region, what.index, what.last);
+		if (verdict == GM_STALE)
+			gm_flag_stale(region);
+		if (verdict == GM_MAYBE) {
+			spin_lock(&guest->suspect_lock);
+			again |= gm_suspect(region, what.index, what.last);
+			spin_unlock(&guest->suspect_lock);
 		}
-	mutex_unlock(&guest->locks_mutex);
-	if (region)
 		gm_region_put(region);
-	return found;
+	}
+	mutex_unlock(&guest->look_mutex);
+	return again;
 }
 
 void gm_stale_work(struct work_struct *work)
 {
 	struct gm_guest *guest = container_of(to_delayed_work(work), struct gm_guest, stale_work);
-	struct gm_region *region = NULL;
-	bool again = false, unmapped;
-	enum gm_verdict verdict;
+	bool again = gm_stale_settle(guest);
 	unsigned int tries;
-	s64 index, last;
 
-	while ((region = gm_next_suspect(guest, region))) {
-		if (!gm_take_suspicion(region, &index, &last, &unmapped))
-			continue;
-		verdict = unmapped ? GM_STALE : gm_stale_pages(region, index, last);
-		if (verdict == GM_STALE)
-			gm_flag_stale(region);
-		if (verdict == GM_MAYBE) {
-			gm_give_suspicion_back(region, index, last);
-			again = true;
-		}
-	}
 	/* A new suspicion that sets it to 0 meanwhile must not lose its tries; it brings a look. */
 	tries = READ_ONCE(guest->stale_tries);
 	if (again && tries < GM_STALE_TRIES &&
 	    cmpxchg(&guest->stale_tries, tries, tries + 1) == tries)
 		queue_delayed_work(system_unbound_wq, &guest->stale_work, GM_STALE_DELAY << tries);
-}
-
-/**
- * gm_stale_start - look at what became suspect while a region was pinned
- * @guest: the guest, with the region live
- */
-void gm_stale_start(struct gm_guest *guest)
-{
-	WRITE_ONCE(guest->stale_tries, 0);
-	gm_stale_look(guest, 0);
-}
-
-/**
- * gm_stale_settle - have all suspicions up to now looked at
- * @guest: the guest
- *
- * Context: sleeps; no lock of the guest's held.
- */
-void gm_stale_settle(struct gm_guest *guest)
-{
-	struct gm_region *region = gm_next_suspect(guest, NULL);
-
-	if (region) {
-		gm_region_put(region);
-		gm_stale_look(guest, 0);
-	}
-	/* Also if there is none: the work may just have taken it over. */
-	flush_delayed_work(&guest->stale_work);
 }

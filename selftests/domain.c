@@ -693,6 +693,19 @@ TEST_F(domain, external_memory)
 	EXPECT_EQ(2, dm.failed);
 	EXPECT_EQ(pinned, gm_vmpin());
 	m[2].len--;
+	/* Nor has what cannot all be mapped, by its own fault or another's. */
+	m[1].iova -= PG;
+	EXPECT_EQ(-EEXIST, gm_domain_map(self->dom, &dm, .mappings = (uintptr_t)m,
+					 .nmappings = 3));
+	EXPECT_EQ(1, dm.failed);
+	EXPECT_EQ(pinned, gm_vmpin());
+	m[1].iova += PG;
+	ASSERT_EQ(0, gm_map_iova(self->dom, 4 * PG, PG, FIRST, RW));
+	EXPECT_EQ(-EEXIST, gm_domain_map(self->dom, &dm, .mappings = (uintptr_t)m,
+					 .nmappings = 3));
+	EXPECT_EQ(2, dm.failed);
+	EXPECT_EQ(pinned, gm_vmpin());
+	ASSERT_EQ(0, gm_unmap_iova(self->dom, 4 * PG, PG));
 	ASSERT_EQ(0, gm_domain_map(self->dom, &dm, .mappings = (uintptr_t)m, .nmappings = 3));
 	EXPECT_LT(pinned, gm_vmpin());
 	ASSERT_EQ(0, gm_domain_list(self->dom, &dl, .entries = (uintptr_t)got, .nentries = 4));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Domains whose clients die, go on reading, pass on what they have; and owners who take
- * back at the same time.
+ * Domains whose clients die, go on reading, pass on what they have; owners who take back at
+ * the same time; and memory that its process gives up meanwhile.
  *
  * ROUNDS is how often what races is tried (default 200; 100000 by hand).
  */
@@ -606,6 +606,93 @@ TEST_F(domain, everything_taken_away)
 	EXPECT_LE(0, gm_release_all(self->ses));
 	EXPECT_TRUE(settles(self->dom, 0));
 	EXPECT_EQ(0, info_of(self->dom).nexports);
+}
+
+/* ---- memory that is not in the guest ---- */
+
+struct giver {
+	int fd;
+	unsigned char *va;
+};
+
+static void *give_up(void *arg)
+{
+	const struct giver *giver = arg;
+
+	while (!stop) {
+		if (madvise(giver->va, 4 * PG, MADV_DONTNEED))
+			return (void *)1;
+		giver->va[PG] = 1;
+		usleep(200);
+	}
+	return NULL;
+}
+
+static void *ask(void *arg)
+{
+	const struct giver *giver = arg;
+
+	while (!stop)
+		info_of(giver->fd);
+	return NULL;
+}
+
+static bool unpinned(long pinned)
+{
+	double deadline = gm_now() + SOON_MS / 1000;
+
+	while (gm_vmpin() != pinned && gm_now() < deadline)
+		usleep(1000);
+	return gm_vmpin() == pinned;
+}
+
+/* It is given up, looked at and asked for while it is mapped, used and unmapped. */
+TEST_F(domain, external_memory_given_up)
+{
+	unsigned long rounds = number("ROUNDS", 200), i;
+	struct guestmem_domain_map dm;
+	struct guestmem_mapping m;
+	struct giver giver;
+	pthread_t threads[2];
+	struct gm_mem anon;
+	__u32 handle;
+	long pinned;
+	void *result;
+
+	ASSERT_EQ(0, gm_mem_alloc(&anon, GM_ANON, 4 * PG));
+	giver = (struct giver) { .fd = self->fd, .va = anon.va };
+	m = (struct guestmem_mapping)MAPPING(64 * PG, 4 * PG, (uintptr_t)anon.va, RW,
+					     .backing = GUESTMEM_BACKING_USER);
+	pinned = gm_vmpin();
+	stop = 0;
+	ASSERT_EQ(0, pthread_create(&threads[0], NULL, give_up, &giver));
+	ASSERT_EQ(0, pthread_create(&threads[1], NULL, ask, &giver));
+	for (i = 0; i < rounds; i++) {
+		ASSERT_EQ(0, gm_domain_map(self->dom, &dm, .mappings = (uintptr_t)&m,
+					   .nmappings = 1));
+		EXPECT_EQ(pinned + 4 * (long)PG, gm_vmpin());
+		if (i % 2) {
+			/* Without users it is unpinned when that returns. */
+			EXPECT_EQ(0, gm_unmap_iova(self->dom, 64 * PG, 4 * PG));
+			EXPECT_EQ(pinned, gm_vmpin()) TH_LOG("round %lu", i);
+		} else {
+			ASSERT_EQ(0, gm_export_iova(self->ses, 64 * PG, 4 * PG, RW, NULL));
+			ASSERT_EQ(0, locks(self->ses, 64 * PG, 4 * PG,
+					   GUESTMEM_DMA_FROM_DEVICE, &handle));
+			EXPECT_EQ(GM_USED, gm_unmap_iova(self->dom, 64 * PG, 4 * PG));
+			EXPECT_EQ(1, gm_release_all(self->ses));
+			EXPECT_EQ(pinned + 4 * (long)PG, gm_vmpin());
+			EXPECT_EQ(0, gm_unlock_handle(self->ses, handle));
+			EXPECT_TRUE(unpinned(pinned)) TH_LOG("round %lu", i);
+		}
+		++*gm_figure;
+	}
+	stop = 1;
+	for (i = 0; i < 2; i++) {
+		pthread_join(threads[i], &result);
+		EXPECT_EQ(NULL, result);
+	}
+	gm_mem_free(&anon);
 }
 
 TEST_HARNESS_MAIN

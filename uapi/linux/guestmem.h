@@ -797,7 +797,7 @@ struct guestmem_domain_create {
  *	of the page size
  * @rights: GUESTMEM_RIGHT_READ, WRITE, or both
  * @backing: 0: memory of the guest; else GUESTMEM_BACKING_*: memory that is not in the
- *	guest, pinned for this mapping alone, and not watched for staleness
+ *	guest, pinned for this mapping alone
  * @fd: with FILE, the file; else must be 0
  * @reserved: must be 0
  */
