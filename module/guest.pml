@@ -404,7 +404,8 @@ inline gm_region_remove(target)
 #endif
 	d_step {
 		if
-		:: tree[SLOT(target)] == target && (force || !region[target].nlocks) ->
+		:: tree[SLOT(target)] == target && region[target].state == LIVE &&
+		   (force || !region[target].nlocks) ->
 			gm_guest_unreserve(target);
 #ifdef BUG_ZAP_LATE
 #else
@@ -486,7 +487,16 @@ inline gm_region_add(target)
 			assert(pte[SLOT(target)] == NONE);
 			mutex_lock(locks_mutex);
 			mutex_unlock(locks_mutex);
-			up_write()
+#ifdef BUG_TELL_NO_REF
+			up_write();
+			/* gm_event_region() */
+			assert(region[target].kref > 0)
+#else
+			region[target].kref++;
+			up_write();
+			assert(region[target].kref > 0);
+			gm_region_put(target)
+#endif
 		:: true ->
 			down_write();
 			gm_guest_unreserve(target);
@@ -535,8 +545,16 @@ proctype manager(byte me)
 	:: me == 1 -> target = C
 	fi;
 	if
-	:: target == C -> gm_region_add(C)
-	:: else -> gm_region_remove(target)
+	:: target == C ->
+		gm_region_add(C)
+	:: else ->
+		gm_region_remove(target);
+		if
+		:: region[C].state == LIVE ->
+			d_step { force = false; forever = false; removed = false; unlocked = false };
+			gm_region_remove(C)
+		:: true
+		fi
 	fi;
 	file_put()
 }
