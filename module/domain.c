@@ -1018,12 +1018,18 @@ bool gm_domain_region_used(struct gm_domain *domain, struct gm_region *region)
 /* Sessions with DMA locks on a region that is removed are told; who else would tell them? */
 static void gm_domain_hit_holders(struct gm_domain *domain, struct gm_region *region)
 {
+	struct guestmem_dma_lock *lock;
 	struct gm_hold *hold;
+	u32 i;
 
 	mutex_lock(&region->guest->locks_mutex);
-	list_for_each_entry(hold, &region->locks, node)
-		if (hold->lock->view->domain == domain && !hold->faulted)
-			hold->lock->view->session->hit = true;
+	list_for_each_entry(hold, &region->locks, node) {
+		lock = hold->lock;
+		/* Its first part there, in the list, may have been hit before, and others not. */
+		for (i = 0; lock->view->domain == domain && i < lock->nholds; i++)
+			if (lock->holds[i].region == region && !lock->holds[i].faulted)
+				lock->view->session->hit = true;
+	}
 	mutex_unlock(&region->guest->locks_mutex);
 }
 

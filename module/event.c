@@ -68,7 +68,7 @@ void gm_event_domain(struct gm_domain *domain)
  * @region: the region; if it is not in the guest, only domains have it
  * @event: GUESTMEM_EVENT_*
  *
- * Context: sleeps; no lock of the guest's held.
+ * Context: sleeps; no lock of the guest's held but look_mutex.
  */
 void gm_event_region(struct gm_region *region, u32 event)
 {

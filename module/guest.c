@@ -74,8 +74,8 @@ static void gm_guest_release(struct kref *kref)
 	mutex_unlock(&guests_mutex);
 
 	/*
-	 * The work takes references on regions. It is not queued again: that takes
-	 * a notifier of a region, and those go before the work is waited for.
+	 * The work takes references on regions, and may have a last one. It is not queued
+	 * again: not while it is waited for, and then all notifiers have gone.
 	 */
 	while ((node = interval_tree_iter_first(&guest->regions, 0, ULONG_MAX))) {
 		struct gm_region *region = container_of(node, struct gm_region, node);

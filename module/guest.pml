@@ -63,6 +63,7 @@
 typedef region_struct {
 	byte state, kref, nlocks;
 	bool pinned;
+	bool watched;
 	bool suspect;		/* in the list */
 	bool gone		/* REMOVE has returned */
 }
@@ -183,6 +184,7 @@ inline gm_guest_unreserve(r)
 	region[r].state = REMOVED;
 #ifdef BUG_NO_STALE_STOP
 #else
+	region[r].watched = false;
 	region[r].suspect = false
 #endif
 }
@@ -696,18 +698,35 @@ proctype driver()
 	guestmem_client_put()
 }
 
+#ifdef BUG_RELIST
+#define is_watched	true
+#else
+#define is_watched	region[A].watched
+#endif
+
 proctype stale_work()
 {
+	bool again;
+
 	if
 	:: atomic { stale_work_state == IDLE -> stale_work_state = RUNNING };
-		if
+take:		if
 		:: atomic {
 				region[A].suspect ->
 				region[A].suspect = false;
 				assert(region[A].kref > 0);
 				region[A].kref++
 			};
-			gm_region_put(A)
+			/* It may be suspect still: then it is looked at once more. */
+			if
+			:: atomic { !again && is_watched -> region[A].suspect = true }
+			:: true
+			fi;
+			gm_region_put(A);
+			if
+			:: !again -> again = true; goto take
+			:: else
+			fi
 		:: !region[A].suspect
 		fi;
 		stale_work_state = ENDED
@@ -724,6 +743,7 @@ init
 		region[A].state = LIVE;
 		region[A].kref = 1;
 		region[A].pinned = true;
+		region[A].watched = true;
 		region[A].suspect = true;
 		region[B].state = LIVE;
 		region[B].kref = 1;

@@ -33,7 +33,7 @@ static void gm_region_release(struct kref *kref)
  * gm_region_put - drop a reference; the last one unpins
  * @region: the region
  *
- * Context: sleeps; no lock of the guest's held.
+ * Context: sleeps; no lock of the guest's held but look_mutex.
  */
 void gm_region_put(struct gm_region *region)
 {

@@ -10,7 +10,7 @@
  * An unmap is certain. An invalidation is only a suspicion: reclaim, compaction,
  * the splitting of a huge page and copy-on-write by our own pin cause one too, and
  * leave the pinned page where it was or bring it back. So the notifier notes the
- * suspect pages and a work item looks, one page at a time:
+ * suspect pages, and a work item, or who asks (INFO), looks, one page at a time:
  *  - a page is mapped there: the region is stale if it is another one;
  *  - none is: an anonymous page is gone unless the swap cache still leads to it,
  *    a file's unless the file still has it.
@@ -194,7 +194,8 @@ static enum gm_verdict gm_stale_page(struct gm_region *region, struct mm_struct 
 	if (!folio_trylock(folio))
 		return GM_MAYBE;
 	if (!gm_stale_mapped(mm, address, pfn, &verdict)) {
-		bool found = folio_test_swapcache(folio) ||
+		/* For who is being killed GUP finds nothing, whatever is there. */
+		bool found = fatal_signal_pending(current) || folio_test_swapcache(folio) ||
 			     (!folio_test_anon(folio) && folio->mapping);
 
 		verdict = found ? GM_MAYBE : GM_STALE;
@@ -217,7 +218,7 @@ static enum gm_verdict gm_stale_pages(struct gm_region *region, u32 index, u32 l
 	while (index <= last && verdict != GM_STALE &&
 	       READ_ONCE(region->state) == GM_REGION_LIVE) {
 		/* Who holds it may be waiting for somebody who wants to know what we find. */
-		if (!mmap_read_trylock(mm)) {
+		if (fatal_signal_pending(current) || !mmap_read_trylock(mm)) {
 			verdict = GM_MAYBE;
 			break;
 		}
@@ -307,7 +308,8 @@ bool gm_stale_settle(struct gm_guest *guest)
 	bool again = false;
 	LIST_HEAD(suspects);
 
-	mutex_lock(&guest->look_mutex);
+	if (mutex_lock_killable(&guest->look_mutex))
+		return true;
 	spin_lock(&guest->suspect_lock);
 	list_splice_init(&guest->suspects, &suspects);
 	spin_unlock(&guest->suspect_lock);
@@ -322,6 +324,7 @@ bool gm_stale_settle(struct gm_guest *guest)
 			spin_unlock(&guest->suspect_lock);
 		}
 		gm_region_put(region);
+		cond_resched();
 	}
 	mutex_unlock(&guest->look_mutex);
 	return again;

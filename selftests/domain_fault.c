@@ -446,6 +446,25 @@ TEST_F(domain, region_removed)
 	close(other);
 }
 
+/* A DMA lock that was hit in one part, and is in another when the region is removed. */
+TEST_F(domain, lock_hit_twice)
+{
+	__u32 lock;
+
+	ASSERT_EQ(0, gm_map_iova(self->dom, 0, PG, FIRST, RW));
+	ASSERT_EQ(0, gm_map_iova(self->dom, PG, PG, FIRST + 5 * PG, RW));
+	ASSERT_EQ(0, gm_export_iova(self->ses, 0, 2 * PG, RW, NULL));
+	ASSERT_EQ(0, locks(self->ses, 0, 2 * PG, GUESTMEM_DMA_TO_DEVICE, &lock));
+	EXPECT_EQ(GM_USED, gm_unmap_iova(self->dom, 0, PG));
+	EXPECT_EQ(1, gm_release_all(self->ses));
+	EXPECT_EQ(1, info_of(self->ses).nfaults);
+	events(self->ses);
+	EXPECT_EQ(-ETIMEDOUT, gm_revoke(self->fd, self->id[0]));
+	EXPECT_EQ(GUESTMEM_EVENT_FAULT, events(self->ses) & GUESTMEM_EVENT_FAULT);
+	EXPECT_EQ(2, info_of(self->ses).nfaults);
+	EXPECT_EQ(0, gm_unlock_handle(self->ses, lock));
+}
+
 /* Memory that a mapping has and the process has given up: the owner is told where. */
 TEST_F(domain, stale)
 {

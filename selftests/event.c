@@ -294,6 +294,37 @@ TEST_F(event, stale)
 }
 
 /* The translation table tells as well. */
+/* Who is killed while it looks has seen nothing: that makes no region stale. */
+TEST_F(event, killed_asking)
+{
+	int fd = self->guest.fd, round, i, status;
+	unsigned char *p;
+	pid_t pid;
+	__u32 id;
+
+	p = mmap(NULL, 512 * PG, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	ASSERT_EQ(0, gm_user_add(fd, p, 2 * GM_GPA, 512 * PG, 0, &id));
+	for (round = 0; round < 30; round++) {
+		pid = fork();
+		if (!pid) {
+			struct guestmem_info info;
+
+			for (;;)
+				gm_info(fd, &info);
+		}
+		/* It makes the pages suspect, and leaves them where they are. */
+		for (i = 0; i < 20; i++) {
+			ASSERT_EQ(0, madvise(p, 512 * PG, MADV_FREE));
+			usleep(500);
+		}
+		kill(pid, SIGKILL);
+		EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	}
+	EXPECT_FALSE(is_stale(fd, id));
+	munmap(p, 512 * PG);
+}
+
 TEST_F(event, stale_in_table)
 {
 	const struct guestmem_table_entry *entry;
