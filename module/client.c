@@ -144,11 +144,9 @@ struct guestmem_dma_lock *guestmem_lock(struct guestmem_client *client, u64 gpa,
 	rc = gm_check_range(gpa, len, &last, NULL);
 	if (rc)
 		return ERR_PTR(rc);
-	/* Counted first: a lock that is there may be revoked, and then unlocked, at once. */
-	atomic_inc(&client->nlocks);
 	lock = gm_lock(client->view, client, gpa, last, NULL, 0, direction, NULL);
-	if (IS_ERR(lock))
-		atomic_dec(&client->nlocks);
+	if (!IS_ERR(lock))
+		atomic_inc(&client->nlocks);
 	return lock;
 }
 EXPORT_SYMBOL_NS_GPL(guestmem_lock, GUESTMEM_NS);
@@ -159,7 +157,7 @@ EXPORT_SYMBOL_NS_GPL(guestmem_lock, GUESTMEM_NS);
  *
  * Its DMA mappings must have been unmapped.
  *
- * Context: may sleep. May be called from ops->revoke().
+ * Context: may sleep. May be called from ops->revoke(): see &struct guestmem_client_ops.
  */
 void guestmem_unlock(struct guestmem_dma_lock *lock)
 {

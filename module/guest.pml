@@ -621,7 +621,6 @@ proctype user(byte calls)
 
 inline guestmem_lock()
 {
-	client_nlocks++;
 	gm_try_lock(FIRST_TRY, 2, 1);
 	gm_unlock(FIRST_TRY);
 	if
@@ -634,7 +633,7 @@ inline guestmem_lock()
 	:: else
 	fi;
 	if
-	:: failed -> client_nlocks--
+	:: !failed -> client_nlocks++
 	:: else
 	fi
 }

@@ -60,8 +60,9 @@ struct guestmem_dma_lock;
  *	most once for a lock, in process context, with no lock of guestmem's held.
  *	It may sleep, but should be quick: the owner waits.
  *
- *	It may come while another thread of the client is still between
- *	guestmem_lock() and guestmem_dma_map(), or is about to call
+ *	It may come while another thread of the client is still in guestmem_lock():
+ *	then it must not unlock, which may only be done with what guestmem_lock() has
+ *	returned. Or that thread is on its way to guestmem_dma_map(), or about to call
  *	guestmem_unlock(); @lock is valid until @revoke returns. So a client holds a
  *	lock of its own over guestmem_dma_map() and the noting of it, takes the same
  *	one in @revoke, and may find that it has nothing to stop: mapping a revoked

@@ -187,6 +187,8 @@ static int gm_try_lock(struct guestmem_dma_lock *lock, u32 capacity, u32 *needed
 		lock->view->nlocks[lock->direction]++;
 		if (lock->view->session)
 			gm_session_locked(lock);
+		trace_guestmem_lock(guest->id, lock->view->id, lock->gpa, lock->last, lock->nholds,
+				    lock->direction);
 	} else {
 		/* At once, so that no driver is asked to give up what it was never given. */
 		gm_unlink_holds(lock);
@@ -238,7 +240,6 @@ struct guestmem_dma_lock *gm_lock(struct gm_view *view, struct guestmem_client *
 			return ERR_PTR(rc);
 		capacity = needed;
 	}
-	trace_guestmem_lock(view->guest->id, view->id, gpa, last, lock->nholds, direction);
 	return lock;
 }
 
