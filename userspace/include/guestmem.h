@@ -1629,9 +1629,9 @@ GUESTMEM_API int guestmem_prefetch(struct guestmem *g, uint64_t gpa, uint64_t le
  * @gpa: first address
  * @len: bytes
  *
- * Those of a file come back from it; private ones are zero then. A device that has private
- * pages by VFIO or iommufd (guestmem_mapper_map()) goes on using the old ones, whatever
- * DMA locks there are: unmap them for it first.
+ * Those of a file come back from it; private ones are zero then. EBUSY some are private, and
+ * held by DMA locks of guestmem_create()'s guest: then none is let go of. See
+ * guestmem_discard().
  */
 GUESTMEM_API int guestmem_drop(struct guestmem *g, uint64_t gpa, uint64_t len);
 
@@ -1641,9 +1641,11 @@ GUESTMEM_API int guestmem_drop(struct guestmem *g, uint64_t gpa, uint64_t len);
  * @gpa: first address
  * @len: bytes
  *
- * A hole is made in the file (MADV_REMOVE); private pages are dropped. A device that has
- * them by VFIO or iommufd (guestmem_mapper_map()) goes on using the old ones, whatever
- * DMA locks there are: unmap them for it first.
+ * A hole is made in the file (MADV_REMOVE); private pages are dropped. EBUSY DMA locks of
+ * guestmem_create()'s guest hold some, as guestmem_mapper_map() does for a device, which would
+ * go on using the old ones: then none is freed. What is locked while this runs, locked by
+ * another handle's guest with the same file in it, by other addresses of it, or by the guest of
+ * guestmem_from_ops(), is not seen: unmap it for the device first.
  */
 GUESTMEM_API int guestmem_discard(struct guestmem *g, uint64_t gpa, uint64_t len);
 

@@ -370,6 +370,9 @@ static void put_locked(struct out *o)
 		    last.err == EINTR ? "before the signal" : "in time",
 		    last.op == OP_LIMIT && n > 1 ? "their" : "its",
 		    n == 1 ? "it is" : "they are");
+	else if (last.op == OP_DROP || last.op == OP_DISCARD)
+		put(o, "%llu DMA lock%s hold%s pages, from GPA 0x%llx on: unmap them for the device, or unlock them, first",
+		    n, s, n == 1 ? "s" : "", (unsigned long long)last.e.addr);
 	else if (!n)
 		put(o, "sessions use the region at GPA 0x%llx: unmap it in their domain, or revoke it",
 		    (unsigned long long)last.e.addr);

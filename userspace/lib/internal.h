@@ -170,6 +170,9 @@ struct backend {
 	int (*translate)(struct space *s, struct guestmem_translate *arg, struct why *why);
 	int (*lock)(struct space *s, struct guestmem_lock *arg, struct why *why);
 	int (*unlock)(struct space *s, uint32_t handle, struct why *why);
+	/* -EBUSY if DMA locks hold some pages; if @private, some private ones. */
+	int (*find_locks)(struct space *s, uint64_t gpa, uint64_t last, bool private,
+			  struct why *why);
 	/* Fills in @hold->region, which the inline function releases, or @hold->handle. */
 	int (*hold)(struct space *s, uint32_t rights, uint64_t gpa, uint64_t len,
 		    struct guestmem_hold *hold, struct why *why);

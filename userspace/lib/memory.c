@@ -66,6 +66,19 @@ static int advise(struct guestmem *g, enum op op, uint64_t gpa, uint64_t len, in
 	return madvise(ptr, len, advice) < 0 ? fail(op, errno, NULL) : 0;
 }
 
+/* Pages that a device has, and would go on using, are not replaced by others. */
+static int check_locks(struct guestmem *g, enum op op, uint64_t gpa, uint64_t len, bool private)
+{
+	struct why why = { 0 };
+	uint64_t abs = gpa + g->fast.offset;
+	int ret;
+
+	if (!g->space->be->find_locks)
+		return 0;
+	ret = g->space->be->find_locks(g->space, abs, abs + len - 1, private, &why);
+	return ret < 0 ? fail_why(g, op, ret, &why, 0) : 0;
+}
+
 int guestmem_msync(struct guestmem *g, uint64_t gpa, uint64_t len)
 {
 	char *ptr = NULL;
@@ -83,7 +96,15 @@ int guestmem_prefetch(struct guestmem *g, uint64_t gpa, uint64_t len)
 
 int guestmem_drop(struct guestmem *g, uint64_t gpa, uint64_t len)
 {
-	return advise(g, OP_DROP, gpa, len, 0, MADV_DONTNEED);
+	char *ptr = NULL;
+	int ret = managed(g, OP_DROP, gpa, len, 0, &ptr);
+
+	/* Of a file, the same ones come back. */
+	if (!ret && len)
+		ret = check_locks(g, OP_DROP, gpa, len, true);
+	if (ret < 0 || !len)
+		return ret;
+	return madvise(ptr, len, MADV_DONTNEED) < 0 ? fail(OP_DROP, errno, NULL) : 0;
 }
 
 int guestmem_discard(struct guestmem *g, uint64_t gpa, uint64_t len)
@@ -93,9 +114,11 @@ int guestmem_discard(struct guestmem *g, uint64_t gpa, uint64_t len)
 	char *ptr = NULL;
 	int ret = managed(g, OP_DISCARD, gpa, len, PROT_WRITE, &ptr);
 
+	if (!ret && len)
+		ret = check_locks(g, OP_DISCARD, gpa, len, false);
 	if (ret < 0)
 		return ret;
-	/* Each by itself: private memory has no file to make a hole in. */
+	/* Each by itself: private memory has no file to make a hole in (EACCES: huge pages). */
 	for (; done < len; done += part) {
 		ret = space_find(g->space, gpa + g->fast.offset + done, &e);
 		if (ret < 0)
@@ -103,7 +126,8 @@ int guestmem_discard(struct guestmem *g, uint64_t gpa, uint64_t len)
 		part = e.len - (gpa + g->fast.offset + done - e.gpa);
 		part = part < len - done ? part : len - done;
 		if (madvise(ptr + done, part, MADV_REMOVE) < 0 &&
-		    (errno != EINVAL || madvise(ptr + done, part, MADV_DONTNEED) < 0))
+		    ((errno != EINVAL && errno != EACCES) ||
+		     madvise(ptr + done, part, MADV_DONTNEED) < 0))
 			return fail_done(g, OP_DISCARD, errno, NULL, NULL, done);
 		guestmem_dirty_mark(g, gpa + done, part);
 	}

@@ -51,11 +51,18 @@ struct region {
 
 _Static_assert(sizeof(struct region) == sizeof(struct guestmem_region_), "the same size");
 
-/* A guestmem_lock(): the regions it holds, once for each piece. */
+/* Some of a region, which is held for it. */
+struct piece {
+	struct region *region;
+	uint64_t gpa;
+	uint64_t last;
+};
+
+/* A guestmem_lock() */
 struct lock {
 	uint32_t handle;
 	uint32_t n;
-	struct region *regions[];
+	struct piece pieces[];
 };
 
 struct process {
@@ -665,7 +672,7 @@ struct pieces {
 	struct guestmem_extent *extents;
 	uint32_t capacity;
 	uint32_t n;		/* those that there are, also without room */
-	struct region **held;
+	struct piece *held;
 	uint32_t nheld;
 	uint32_t max_held;
 };
@@ -674,7 +681,8 @@ static int pieces_add(struct space *s, struct pieces *p, uint64_t gpa, uint64_t 
 		      bool write, bool merge, struct why *why)
 {
 	struct guestmem_extent *e;
-	struct region **bigger, *r;
+	struct piece *bigger;
+	struct region *r;
 	uint64_t part;
 
 	while (len) {
@@ -701,7 +709,7 @@ static int pieces_add(struct space *s, struct pieces *p, uint64_t gpa, uint64_t 
 			p->n++;
 		}
 		if (p->nheld == p->max_held) {
-			bigger = realloc(p->held, (p->max_held * 2 + 8) * sizeof(void *));
+			bigger = realloc(p->held, (p->max_held * 2 + 8) * sizeof(*bigger));
 			if (!bigger) {
 				region_put(of(s), r);
 				return -ENOMEM;
@@ -709,7 +717,7 @@ static int pieces_add(struct space *s, struct pieces *p, uint64_t gpa, uint64_t 
 			p->held = bigger;
 			p->max_held = p->max_held * 2 + 8;
 		}
-		p->held[p->nheld++] = r;
+		p->held[p->nheld++] = (struct piece){ r, gpa, gpa + part - 1 };
 		gpa += part;
 		len -= part;
 	}
@@ -721,7 +729,7 @@ static void pieces_put(struct space *s, struct pieces *p)
 	uint32_t i;
 
 	for (i = 0; i < p->nheld; i++)
-		region_put(of(s), p->held[i]);
+		region_put(of(s), p->held[i].region);
 	free(p->held);
 }
 
@@ -814,14 +822,14 @@ static int process_lock(struct space *s, struct guestmem_lock *arg, struct why *
 		ret = why_reason(why, EMSGSIZE, GUESTMEM_REASON_OUTPUT, 0, p.n, p.capacity);
 	if (ret)
 		goto put;
-	lock = malloc(sizeof(*lock) + p.nheld * sizeof(void *));
+	lock = malloc(sizeof(*lock) + p.nheld * sizeof(*p.held));
 	if (!lock) {
 		ret = -ENOMEM;
 		goto put;
 	}
 	lock->n = p.nheld;
 	if (p.held)
-		memcpy(lock->regions, p.held, p.nheld * sizeof(void *));
+		memcpy(lock->pieces, p.held, p.nheld * sizeof(*p.held));
 	ret = lock_add(of(s), lock, &arg->handle, why);
 	if (ret) {
 		free(lock);
@@ -854,9 +862,43 @@ static int process_unlock(struct space *s, uint32_t handle, struct why *why)
 	if (!lock)
 		return -ENOENT;
 	for (i = 0; i < lock->n; i++)
-		region_put(p, lock->regions[i]);
+		region_put(p, lock->pieces[i].region);
 	free(lock);
 	return 0;
+}
+
+static int process_find_locks(struct space *s, uint64_t gpa, uint64_t last, bool private,
+			      struct why *why)
+{
+	struct process *p = of(s);
+	uint32_t handle, i, left, n = 0;
+	uint64_t first = last;
+
+	pthread_mutex_lock(&p->mutex);
+	for (handle = 0, left = p->nlocks; left; handle++) {
+		const struct lock *lock = p->locks[handle];
+		bool any = false;
+
+		if (!lock)
+			continue;
+		left--;
+		for (i = 0; i < lock->n; i++) {
+			const struct piece *piece = &lock->pieces[i];
+			const struct region *r = piece->region;
+
+			if (piece->gpa > last || piece->last < gpa || (private && r->backing))
+				continue;
+			/* Another region may be at the address of one that was revoked. */
+			if (__atomic_load_n(&r->users, __ATOMIC_RELAXED) & GONE)
+				continue;
+			any = true;
+			if (piece->gpa < first)
+				first = piece->gpa < gpa ? gpa : piece->gpa;
+		}
+		n += any;
+	}
+	pthread_mutex_unlock(&p->mutex);
+	return n ? why_reason(why, EBUSY, GUESTMEM_REASON_LOCKED, first, n, 0) : 0;
 }
 
 static int process_backing(struct space *s, uint64_t gpa, int *fd, uint64_t *offset,
@@ -888,6 +930,7 @@ static const struct backend process_backend = {
 	.translate = process_translate,
 	.lock = process_lock,
 	.unlock = process_unlock,
+	.find_locks = process_find_locks,
 	.hold = process_hold,
 	.backing = process_backing,
 };

@@ -344,7 +344,7 @@ static bool make_bitmaps(struct env *e)
 static const struct kind kinds[] = {
 	{ "anon", PROCESS | F_BACKING, make_anon },
 	{ "file", PROCESS | F_BACKING, make_file },
-	{ "private", PROCESS, make_private },
+	{ "private", PROCESS | F_PRIVATE, make_private },
 	{ "user", PROCESS, make_user },
 	{ "callbacks without mapping", F_CALLBACKS, make_plain },
 	{ "callbacks with mapping", F_CALLBACKS | F_EXACT | F_SLICES | F_WINDOW | F_MANAGED,

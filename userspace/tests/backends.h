@@ -52,6 +52,7 @@
 #define F_DEVICE	(1U << 9)	/* /dev/guestmem */
 #define F_LIBRARY	(1U << 10)	/* reasons are told */
 #define F_PART		(1U << 11)	/* a subrange */
+#define F_PRIVATE	(1U << 12)	/* of no file: its pages are nobody else's */
 
 struct env {
 	const struct kind *kind;

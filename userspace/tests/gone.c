@@ -123,6 +123,8 @@ static void test_huge_pages(void **state)
 		/* They are reserved: what can be added can be touched. */
 		if (!ret) {
 			assert_ok(guestmem_fill(g, 0, 1ULL << 29, 1));
+			assert_ok(guestmem_discard(g, 0, len));
+			assert_int_equal(guestmem_is_zero(g, 0, len), 1);
 			assert_ok(guestmem_remove(g, id));
 			continue;
 		}

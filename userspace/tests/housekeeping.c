@@ -96,6 +96,65 @@ static void test_drop_and_discard(struct env *e)
 	assert_ok(guestmem_dirty_stop(e->g));
 }
 
+static void check_locked(uint64_t addr, uint64_t nlocks)
+{
+	struct guestmem_error err;
+
+	guestmem_last_error(&err);
+	assert_int_equal(err.reason, GUESTMEM_REASON_LOCKED);
+	assert_true(err.addr == addr && err.need == nlocks);
+}
+
+#define assert_locked(call, addr, nlocks) do {	\
+	assert_fails(call, EBUSY);		\
+	check_locked(addr, nlocks);		\
+} while (0)
+
+/* What devices may have is not replaced. */
+static void test_discard_locked(struct env *e)
+{
+	const uint64_t pages[] = { at(e, 4 * PAGE), at(e, 2 * PAGE) };
+	uint32_t one, two;
+
+	memset(e->mem, 0x66, SECOND);
+	assert_ok(guestmem_lock(e->g, at(e, 2 * PAGE + 5), 1, GUESTMEM_DMA_TO_DEVICE, 0, &one,
+				NULL, NULL));
+	assert_ok(guestmem_lock_pages(e->g, pages, 2, GUESTMEM_DMA_TO_DEVICE, 0, &two, NULL, NULL));
+	assert_locked(guestmem_discard(e->g, at(e, 0), SECOND), at(e, 2 * PAGE), 2);
+	assert_non_null(strstr(guestmem_strerror(), "2 DMA locks hold pages"));
+	if (e->has & F_PRIVATE)
+		assert_locked(guestmem_drop(e->g, at(e, 3 * PAGE), 2 * PAGE), at(e, 4 * PAGE), 1);
+	else
+		assert_ok(guestmem_drop(e->g, at(e, 3 * PAGE), 2 * PAGE));
+	/* Nothing of it was done. */
+	for (uint64_t i = 0; i < SECOND / PAGE; i++)
+		assert_int_equal(e->mem[i * PAGE], 0x66);
+	/* What is between them, and on both sides */
+	assert_ok(guestmem_discard(e->g, at(e, PAGE), PAGE));
+	assert_ok(guestmem_discard(e->g, at(e, 3 * PAGE), PAGE));
+	assert_ok(guestmem_drop(e->g, at(e, 5 * PAGE), PAGE));
+	assert_ok(guestmem_unlock(e->g, two));
+	assert_locked(guestmem_discard(e->g, at(e, 0), SECOND), at(e, 2 * PAGE + 5), 1);
+	assert_ok(guestmem_discard(e->g, at(e, 4 * PAGE), PAGE));
+	assert_ok(guestmem_unlock(e->g, one));
+	assert_ok(guestmem_discard(e->g, at(e, 0), SECOND));
+	for (uint64_t i = 0; i < SECOND / PAGE; i++)
+		assert_int_equal(e->mem[i * PAGE], 0);
+	/* From before it to behind it, in two regions */
+	assert_ok(guestmem_lock(e->g, at(e, PAGE), SECOND, GUESTMEM_DMA_TO_DEVICE, 0, &one, NULL,
+				NULL));
+	assert_locked(guestmem_discard(e->g, at(e, 3 * PAGE), PAGE), at(e, 3 * PAGE), 1);
+	assert_locked(guestmem_discard(e->g, at(e, SECOND), PAGE), at(e, SECOND), 1);
+	assert_ok(guestmem_discard(e->g, at(e, SECOND + PAGE), PAGE));
+	/* Of a region that went, another at its address has nothing. */
+	assert_fails(guestmem_revoke(e->whole, e->id[0], 0, NULL), ETIMEDOUT);
+	assert_ok(guestmem_add_anon(e->whole, BASE, SECOND, 0, NULL));
+	assert_ok(guestmem_discard(e->g, at(e, 0), SECOND));
+	assert_locked(guestmem_discard(e->g, at(e, 0), SECOND + PAGE), at(e, SECOND), 1);
+	assert_ok(guestmem_unlock(e->g, one));
+	assert_ok(guestmem_discard(e->g, at(e, 0), SECOND + PAGE));
+}
+
 static void test_flush(struct env *e)
 {
 	for (uint64_t x = 0; x < 130; x += 13) {
@@ -118,7 +177,8 @@ int main(void)
 {
 	static const struct backend_test tests[] = {
 		B(pages, F_MANAGED), B(refused, 0), B(mlock_all, F_MANAGED | F_REGIONS),
-		B(drop_and_discard, F_MANAGED), B(flush, F_WINDOW),
+		B(drop_and_discard, F_MANAGED),
+		B(discard_locked, F_MANAGED | F_REGIONS), B(flush, F_WINDOW),
 	};
 
 	return RUN_ON_BACKENDS(tests);

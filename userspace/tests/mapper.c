@@ -314,7 +314,12 @@ static void memory_is_held(struct guestmem *g, struct guestmem_mapper *m)
 	free(regions);
 	assert_ok(guestmem_mapper_map(m, IOVA, LEN, GPA, RW));
 	assert_fails(guestmem_remove(g, id), EBUSY);
+	/* Nor does the guest get other pages than the device has. */
+	if (guestmem_fd(g) < 0)
+		assert_fails(guestmem_discard(g, GPA, PAGE), EBUSY);
 	assert_ok(guestmem_mapper_unmap(m, IOVA, LEN));
+	if (guestmem_fd(g) < 0)
+		assert_ok(guestmem_discard(g, GPA, PAGE));
 	assert_ok(guestmem_info(g, &info));
 	assert_int_equal(info.nlocks, 0);
 	assert_ok(guestmem_remove(g, id));
