@@ -333,20 +333,52 @@ static inline unsigned char gm_pattern(size_t i)
 	return (unsigned char)(i * 7 + (i >> 12) * 13 + (i >> 20) * 29 + 1);
 }
 
+/*
+ * The bytes from @i on, a multiple of 8: each is 7 more than the one before. By words, what
+ * much of the tests' time goes into takes a fifth of it, on a CPU that is emulated.
+ */
+static inline __u64 gm_pattern_word(size_t i)
+{
+	const __u64 step = 0x312a231c150e0700, top = 0x8080808080808080;
+	__u64 first = (__u64)gm_pattern(i) * 0x0101010101010101;
+
+	/* No carry from one to the next. */
+	return (step + (first & ~top)) ^ (first & top);
+}
+
+static inline __u64 gm_word(const unsigned char *p)
+{
+	__u64 word;
+
+	memcpy(&word, p, sizeof(word));
+	return word;
+}
+
 static inline void gm_pattern_set(unsigned char *p, size_t len)
 {
 	size_t i;
 
-	for (i = 0; i < len; i++)
+	for (i = 0; i + 8 <= len; i += 8) {
+		__u64 word = gm_pattern_word(i);
+
+		memcpy(p + i, &word, sizeof(word));
+	}
+	for (; i < len; i++)
 		p[i] = gm_pattern(i);
 }
 
 /* 0 if @p has the pattern from offset @start on. */
 static inline int gm_pattern_cmp(const unsigned char *p, size_t start, size_t len)
 {
-	size_t i;
+	size_t i = 0;
 
-	for (i = 0; i < len; i++)
+	for (; i < len && (start + i) % 8; i++)
+		if (p[i] != gm_pattern(start + i))
+			return -1;
+	for (; i + 8 <= len; i += 8)
+		if (gm_word(p + i) != gm_pattern_word(start + i))
+			return -1;
+	for (; i < len; i++)
 		if (p[i] != gm_pattern(start + i))
 			return -1;
 	return 0;
