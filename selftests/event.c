@@ -293,7 +293,6 @@ TEST_F(event, stale)
 	EXPECT_EQ(0, events(fd));
 }
 
-/* The translation table tells as well. */
 /* Who is killed while it looks has seen nothing: that makes no region stale. */
 TEST_F(event, killed_asking)
 {
@@ -325,6 +324,7 @@ TEST_F(event, killed_asking)
 	munmap(p, 512 * PG);
 }
 
+/* The translation table tells as well. */
 TEST_F(event, stale_in_table)
 {
 	const struct guestmem_table_entry *entry;

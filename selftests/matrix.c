@@ -366,15 +366,12 @@ static void expect_byte(struct __test_metadata *_metadata, struct cell *c, size_
 		TH_LOG("mapping at %zx", offset);
 }
 
-/*
- * 0 if they are alike. A word of each 64 bytes: what may be wrong are pages, and all of them
- * would take the most of the time.
- */
+/* 0 if they are alike. By words: memcmp() uses vectors, which takes twice as long here. */
 static int pages_cmp(const unsigned char *p, const unsigned char *q, size_t len)
 {
 	size_t i;
 
-	for (i = 0; i < len; i += 64)
+	for (i = 0; i < len; i += 8)
 		if (gm_word(p + i) != gm_word(q + i))
 			return -1;
 	return 0;
