@@ -43,6 +43,7 @@
  *    and then there is no PTE, no DMA mapping and no lock;
  *  - a PTE is of the region that is live there: none is left for a new one to find;
  *  - revoke() is called once for a lock, and lock and client are there until it returns;
+ *    never for a try that was not to become the driver's lock;
  *  - the guest, and all pages, go when the last who has it goes, not before;
  *  - nobody waits for ever (spin: no invalid end state).
  * A second remover of the same region gets ENOENT at once, of which nothing is promised.
@@ -224,7 +225,31 @@ inline gm_lock_put(l)
 	d_step { assert(lock[l].kref > 0); lock[l].kref-- }
 }
 
-/* Sets @failed, and @needed if not. */
+/* What it has of them are references still: @held, which go by gm_put_holds(). */
+inline gm_unlink_holds(l)
+{
+	held = lock[l].holds;
+	lock[l].holds = 0;
+	for (r : 0 .. NREGIONS - 1) {
+		region[r].nlocks = region[r].nlocks - ((held >> r) & 1)
+	}
+	r = 0
+}
+
+inline gm_put_holds()
+{
+	do
+	:: held & BIT(r) ->
+		gm_region_put(r);
+		d_step { held = held & ~BIT(r); r = 0 }
+	:: held && !(held & BIT(r)) ->
+		r++
+	:: !held ->
+		break
+	od
+}
+
+/* Sets @failed, and @needed if not. With too little room nothing is locked, too. */
 inline gm_try_lock(l, nslots, capacity)
 {
 	lock[l].kref = 1;
@@ -264,39 +289,36 @@ inline gm_try_lock(l, nslots, capacity)
 		break
 	od;
 	slot = 0;
+#ifdef BUG_TRY_LISTED
+#else
+	d_step {
+		if
+		:: failed || needed > capacity -> gm_unlink_holds(l)
+		:: else
+		fi
+	}
+#endif
 	mutex_unlock(locks_mutex);
 #ifdef BUG_LOCK_UNLOCKED
-	skip
+	skip;
 #else
-	up_read()
+	up_read();
 #endif
-}
-
-inline gm_drop_holds(l)
-{
+#ifdef BUG_TRY_LISTED
 	atomic {
 		!locks_mutex ->
-		holds = lock[l].holds;
-		lock[l].holds = 0;
-		for (r : 0 .. NREGIONS - 1) {
-			region[r].nlocks = region[r].nlocks - ((holds >> r) & 1)
-		}
-		r = 0
+		if
+		:: failed || needed > capacity -> gm_unlink_holds(l)
+		:: else
+		fi
 	}
-	do
-	:: holds & BIT(r) ->
-		gm_region_put(r);
-		d_step { holds = holds & ~BIT(r); r = 0 }
-	:: holds && !(holds & BIT(r)) ->
-		r++
-	:: !holds ->
-		break
-	od
+#endif
 }
 
 inline gm_unlock(l)
 {
-	gm_drop_holds(l);
+	atomic { !locks_mutex -> gm_unlink_holds(l) };
+	gm_put_holds();
 	gm_lock_put(l)
 }
 
@@ -309,9 +331,10 @@ inline guestmem_unlock(l)
 
 inline revoke(l)
 {
+	assert(l == DRIVER_LOCK);
 	mutex_lock(driver_mutex);
 	if
-	:: driver_mapped && l == DRIVER_LOCK ->
+	:: driver_mapped ->
 		dma = 0;
 		driver_mapped = false;
 		if
@@ -539,7 +562,7 @@ inline file_put()
 proctype manager(byte me)
 {
 	bool force, forever, removed, unlocked, added;
-	byte target, r, l, slot, holds;
+	byte target, r, l, slot, held;
 
 	if
 	:: target = A
@@ -589,7 +612,7 @@ inline gm_fault(slot)
 /* @calls: at most */
 proctype user(byte calls)
 {
-	byte r, slot, holds, needed;
+	byte r, slot, held, needed;
 	bool failed;
 
 	do
@@ -601,7 +624,7 @@ proctype user(byte calls)
 		:: !file_has_lock ->
 			gm_try_lock(USER_LOCK, 1, 1);
 			if
-			:: failed -> gm_lock_put(USER_LOCK)
+			:: failed -> gm_put_holds(); gm_lock_put(USER_LOCK)
 			:: else -> file_has_lock = true
 			fi;
 			failed = false
@@ -622,12 +645,13 @@ proctype user(byte calls)
 inline guestmem_lock()
 {
 	gm_try_lock(FIRST_TRY, 2, 1);
-	gm_unlock(FIRST_TRY);
+	gm_put_holds();
+	gm_lock_put(FIRST_TRY);
 	if
 	:: !failed ->
 		gm_try_lock(DRIVER_LOCK, 2, 2);
 		if
-		:: failed -> gm_unlock(DRIVER_LOCK)
+		:: failed -> gm_put_holds(); gm_lock_put(DRIVER_LOCK)
 		:: else
 		fi
 	:: else
@@ -667,7 +691,7 @@ inline guestmem_client_put()
 
 proctype driver()
 {
-	byte r, slot, holds, needed;
+	byte r, slot, held, needed;
 	bool failed, mine;
 
 	if

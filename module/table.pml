@@ -5,7 +5,7 @@
  * Threads change the regions, and others map the table, the first of which makes it,
  * and read it as the uAPI says. Model to code:
  *
- *	changer()	gm_guest_changed()
+ *	changer()	gm_guest_changed(), of one of its views: gm_view_changed()
  *	write_table()	gm_table_write(): gm_table_begin(), _set(), _end()
  *	map_table()	gm_table_mmap(), gm_table_create(), gm_table_init()
  *	read_table()	uapi: struct guestmem_table; read_table() of the unit tests
@@ -40,7 +40,7 @@ byte complete;			/* generation of the last change that has ended */
 byte writers;			/* changers that have not ended, and who makes the table */
 bool accepted;			/* the reader had a valid try */
 
-/* guest->table is set, and what it points to. */
+/* view->table is set, and what it points to. */
 bool table_set;
 bool table_header;
 byte table_seq;
