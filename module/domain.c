@@ -57,6 +57,9 @@ struct gm_fault {
 	struct eventfd_ctx *eventfd;
 };
 
+/* A test makes it small. */
+u32 gm_max_mappings = GUESTMEM_MAX_MAPPINGS;
+
 static struct kmem_cache *gm_mappings;
 
 #define gm_mapping_gpa(mapping)		((mapping)->gpa)
@@ -716,12 +719,13 @@ static int gm_batch_insert(struct gm_domain *domain, struct gm_mapping *batch, u
 			   u32 *failed, struct guestmem_error *err)
 {
 	struct gm_mapping *mapping, *next, *other;
+	u32 most = READ_ONCE(gm_max_mappings);
 
 	lockdep_assert_held_write(&domain->rwsem);
 	*failed = 0;
-	if (domain->nmappings + n > GUESTMEM_MAX_MAPPINGS)
+	if (domain->nmappings + n > most)
 		return gm_fail(err, -ENOSPC, GUESTMEM_REASON_LIMIT, batch->start,
-			       domain->nmappings + n, GUESTMEM_MAX_MAPPINGS);
+			       domain->nmappings + n, most);
 	for (mapping = batch; mapping; mapping = mapping->next, (*failed)++) {
 		other = gm_mapping_insert(domain, mapping);
 		if (other)
@@ -1133,7 +1137,7 @@ void gm_domain_info(struct gm_view *view, struct guestmem_info *info)
 	info->nexports = session ? session->nexports : domain->nexports;
 	info->nfaults = session ? session->nfaults : domain->nunresolved;
 	info->nmappings = session ? 0 : domain->nmappings;
-	info->max_mappings = session ? 0 : GUESTMEM_MAX_MAPPINGS;
+	info->max_mappings = session ? 0 : READ_ONCE(gm_max_mappings);
 	info->broken = session && session->broken;
 	info->pinned = session ? session->exported : 0;
 	up_read(&domain->rwsem);

@@ -53,7 +53,7 @@
  * Of a domain mappings, and faults that are not resolved; of a session exports; and of an
  * export or a DMA lock of a session mappings: what is looked at in one hold of locks.
  */
-#define GUESTMEM_MAX_MAPPINGS	(1ULL << 23)
+#define GUESTMEM_MAX_MAPPINGS	(1U << 23)
 #define GUESTMEM_MAX_FAULTS	1024U
 #define GUESTMEM_MAX_EXPORTS	16384
 #define GUESTMEM_MAX_PARTS	16384U
@@ -638,6 +638,7 @@ int gm_ioctl_view_list(struct gm_cmd *cmd);
 int gm_ioctl_view_limit(struct gm_cmd *cmd);
 
 /* domain.c: what sessions see, and how it is taken back */
+extern u32 gm_max_mappings;
 int gm_domains_init(void);
 void gm_domains_exit(void);
 const struct gm_mapping *gm_domain_lookup(struct gm_domain *domain, u64 iova);

@@ -126,6 +126,7 @@ void gm_debugfs_init(void)
 	gm_dir = debugfs_create_dir("guestmem", NULL);
 	debugfs_create_file("guests", 0400, gm_dir, NULL, &guests_fops);
 	debugfs_create_u32("batch_pages", 0600, gm_dir, &gm_batch_pages);
+	debugfs_create_u32("max_mappings", 0600, gm_dir, &gm_max_mappings);
 }
 
 void gm_debugfs_exit(void)

@@ -906,6 +906,149 @@ TEST_F(domain, quotas)
 	close(other);
 }
 
+/*
+ * As many mappings as an export or a DMA lock can be of, none of which goes on where the
+ * one before ends; and one more.
+ */
+TEST_F(domain, most_parts)
+{
+	enum { MOST = 16384 };
+	struct guestmem_mapping *m = calloc(MOST + 1, sizeof(*m));
+	struct guestmem_piece *p = calloc(MOST + 1, sizeof(*p));
+	__u64 *pages = calloc(MOST + 1, sizeof(*pages));
+	struct guestmem_info dom, ses, now;
+	struct guestmem_region before, after;
+	struct guestmem_domain_map dm;
+	struct guestmem_export ex;
+	struct guestmem_lock lock;
+	__u32 i, h;
+
+	ASSERT_NE(NULL, m);
+	ASSERT_NE(NULL, p);
+	ASSERT_NE(NULL, pages);
+	for (i = 0; i <= MOST; i++) {
+		m[i] = (struct guestmem_mapping)MAPPING(i * PG, PG, FIRST + i * 7 % 16 * PG, RW);
+		pages[i] = i * PG;
+	}
+	ASSERT_EQ(0, gm_domain_map(self->dom, &dm, .mappings = (uintptr_t)m,
+				   .nmappings = MOST + 1));
+	ASSERT_EQ(0, gm_export_iova(self->ses, 5, PG, READ, NULL));
+	dom = info_of(self->dom);
+	ses = info_of(self->ses);
+	/* A byte of the first one and of the last one will do. */
+	EXPECT_EQ(-ENOSPC, gm_export(self->ses, &ex, .iova = PG - 1, .rights = READ,
+				     .len = (MOST - 1) * PG + 2, .pieces = (uintptr_t)p,
+				     .npieces = MOST + 1));
+	EXPECT_EQ(GUESTMEM_REASON_LIMIT, ex.err.reason);
+	EXPECT_EQ(MOST * PG, ex.err.addr);
+	EXPECT_EQ(MOST + 1, ex.err.need);
+	EXPECT_EQ(MOST, ex.err.limit);
+	EXPECT_EQ(0, ex.handle);
+	now = info_of(self->dom);
+	EXPECT_EQ(0, memcmp(&dom, &now, sizeof(now)));
+	now = info_of(self->ses);
+	EXPECT_EQ(0, memcmp(&ses, &now, sizeof(now)));
+	EXPECT_EQ(0, reads(self->ses, 5, 5, PG - 5));
+	EXPECT_EQ(-ENXIO, reads(self->ses, 2 * PG, 14 * PG, 1));
+
+	ASSERT_EQ(MOST, exported(self->ses, 0, MOST * PG, p, MOST + 1, &h));
+	for (i = 0; i < MOST; i++)
+		EXPECT_PIECE(p[i], m[i].iova, PG, m[i].gpa, RW);
+	EXPECT_EQ(0, p[MOST].len);
+	EXPECT_EQ(0, reads(self->ses, (MOST - 1) * PG, (MOST - 1) * 7 % 16 * PG, PG));
+	EXPECT_EQ(-ENXIO, reads(self->ses, MOST * PG, 0, 1));
+	ASSERT_EQ(0, gm_export_iova(self->ses, MOST * PG, PG, READ, NULL));
+
+	ses = info_of(self->ses);
+	ASSERT_EQ(0, gm_region_get(self->fd, self->id[0], &before));
+	EXPECT_EQ(-ENOSPC, gm_lock(self->ses, &lock, .direction = GUESTMEM_DMA_TO_DEVICE,
+				   .gpa = PG - 1, .len = (MOST - 1) * PG + 2));
+	EXPECT_EQ(-ENOSPC, gm_lock(self->ses, &lock, .direction = GUESTMEM_DMA_TO_DEVICE,
+				   .flags = GUESTMEM_LOCK_PAGES, .pages = (uintptr_t)pages,
+				   .npages = MOST + 1));
+	EXPECT_EQ(GUESTMEM_REASON_LIMIT, lock.err.reason);
+	EXPECT_EQ(MOST * PG, lock.err.addr);
+	EXPECT_EQ(MOST + 1, lock.err.need);
+	EXPECT_EQ(MOST, lock.err.limit);
+	EXPECT_EQ(0, lock.handle);
+	now = info_of(self->ses);
+	EXPECT_EQ(0, memcmp(&ses, &now, sizeof(now)));
+	ASSERT_EQ(0, gm_region_get(self->fd, self->id[0], &after));
+	EXPECT_EQ(0, memcmp(&before, &after, sizeof(after)));
+
+	ASSERT_EQ(0, gm_lock(self->ses, &lock, .direction = GUESTMEM_DMA_TO_DEVICE,
+			     .len = MOST * PG));
+	EXPECT_EQ(0, gm_unlock_handle(self->ses, lock.handle));
+	ASSERT_EQ(0, gm_lock(self->ses, &lock, .direction = GUESTMEM_DMA_TO_DEVICE,
+			     .flags = GUESTMEM_LOCK_PAGES, .pages = (uintptr_t)pages,
+			     .npages = MOST));
+	EXPECT_EQ(1, info_of(self->ses).nlocks);
+	EXPECT_EQ(0, gm_unlock_handle(self->ses, lock.handle));
+	EXPECT_EQ(3, gm_release_all(self->ses));
+	/* By none of them is it used any more. */
+	EXPECT_EQ(0, gm_unmap_iova(self->dom, 0, (MOST + 1) * PG));
+	free(m);
+	free(p);
+	free(pages);
+}
+
+/* Of all domains: what nobody has the time and the memory for here, 8388608, is made less. */
+static int set_max_mappings(const char *max)
+{
+	int fd = open("/sys/kernel/debug/guestmem/max_mappings", O_WRONLY | O_CLOEXEC);
+	int rc = write(fd, max, strlen(max)) < 0 ? -errno : 0;
+
+	close(fd);
+	return rc;
+}
+
+TEST_F(domain, most_mappings)
+{
+	enum { MOST = 1000 };
+	struct guestmem_info info = info_of(self->dom), now;
+	int other = gm_domain(self->fd, ALL);
+	struct guestmem_mapping m[MOST + 1];
+	struct guestmem_domain_map dm;
+	long pinned = gm_vmpin();
+	__u32 i;
+
+	ASSERT_LE(0, other);
+	EXPECT_EQ(8388608, info.max_mappings);
+	for (i = 0; i <= MOST; i++)
+		m[i] = (struct guestmem_mapping)MAPPING(i * PG, PG, FIRST, RW);
+	/* Of what is not in the guest, too. */
+	m[MOST].gpa = (uintptr_t)self->mem.va;
+	m[MOST].backing = GUESTMEM_BACKING_USER;
+	ASSERT_EQ(0, set_max_mappings("1000"));
+	EXPECT_EQ(MOST, info_of(self->dom).max_mappings);
+	EXPECT_EQ(0, gm_domain_map(self->dom, &dm, .mappings = (uintptr_t)m,
+				   .nmappings = MOST - 1));
+	info = info_of(self->dom);
+	EXPECT_EQ(-ENOSPC, gm_domain_map(self->dom, &dm, .mappings = (uintptr_t)&m[MOST - 1],
+					 .nmappings = 2));
+	EXPECT_EQ(GUESTMEM_REASON_LIMIT, dm.err.reason);
+	EXPECT_EQ(MOST + 1, dm.err.need);
+	EXPECT_EQ(MOST, dm.err.limit);
+	now = info_of(self->dom);
+	EXPECT_EQ(0, memcmp(&info, &now, sizeof(now)));
+	EXPECT_EQ(pinned, gm_vmpin());
+	EXPECT_EQ(0, gm_domain_map(self->dom, &dm, .mappings = (uintptr_t)&m[MOST - 1],
+				   .nmappings = 1));
+	EXPECT_EQ(MOST, info_of(self->dom).nmappings);
+	EXPECT_EQ(-ENOSPC, gm_domain_map(self->dom, &dm, .mappings = (uintptr_t)&m[MOST],
+					 .nmappings = 1));
+	/* That is this domain's alone, and one that goes makes room. */
+	EXPECT_EQ(0, gm_map_iova(other, 0, PG, FIRST, RW));
+	EXPECT_EQ(0, gm_unmap_iova(self->dom, 7 * PG, PG));
+	EXPECT_EQ(0, gm_domain_map(self->dom, &dm, .mappings = (uintptr_t)&m[MOST],
+				   .nmappings = 1));
+	EXPECT_EQ(0, set_max_mappings("8388608"));
+	EXPECT_EQ(8388608, info_of(self->dom).max_mappings);
+	EXPECT_EQ(0, gm_unmap_iova(self->dom, 0, (MOST + 1) * PG));
+	EXPECT_EQ(pinned, gm_vmpin());
+	close(other);
+}
+
 /* A domain and its sessions are views, and listed as such. */
 TEST_F(domain, listed_as_views)
 {
