@@ -743,8 +743,8 @@ TEST_F(domain, records_lost)
 	}
 	EXPECT_EQ(3 * (rounds + 500), seq);
 	EXPECT_EQ(seq, n + lost);
-	/* What is kept is enough for a burst of faults. */
-	EXPECT_LE(64, n);
+	/* What is kept is enough for a burst of faults, and no more. */
+	EXPECT_EQ(512, n);
 }
 
 static void *read_record(void *arg)

@@ -298,6 +298,9 @@ TEST_F(region, geometry)
 		{ 0, GUESTMEM_REGION_MAX_LEN * 1024, (uintptr_t)mem.va, EINVAL,
 		  GUESTMEM_REASON_TOO_LONG, 0, GUESTMEM_REGION_MAX_LEN * 1024,
 		  GUESTMEM_REGION_MAX_LEN },
+		/* Not too long, but there is no such memory. */
+		{ GM_GPA, GUESTMEM_REGION_MAX_LEN, 1ULL << 40, EFAULT, GUESTMEM_REASON_UNMAPPED,
+		  1ULL << 40, 0, 0 },
 		{ GM_GPA, -(__u64)PG, (uintptr_t)mem.va, EOVERFLOW, GUESTMEM_REASON_WRAPS,
 		  GM_GPA, -(__u64)PG, ~0ULL },
 	};
