@@ -170,6 +170,87 @@ TEST_F(memlock, cap_ipc_lock)
 	ASSERT_EQ(0, gm_privileged());
 }
 
+/* In a domain, and not in the guest. */
+static int map_mem(int dom, const struct gm_mem *mem, __u64 iova, size_t len, __u32 flags,
+		   struct guestmem_domain_map *dm)
+{
+	struct guestmem_mapping m = {
+		.iova = iova, .len = len,
+		.gpa = mem->fd >= 0 ? 0 : (uintptr_t)mem->va,
+		.fd = mem->fd >= 0 ? mem->fd : 0,
+		.backing = mem->fd >= 0 ? GUESTMEM_BACKING_FILE : GUESTMEM_BACKING_USER,
+		.rights = GUESTMEM_RIGHT_READ |
+			  (flags & GUESTMEM_REGION_READONLY ? 0 : GUESTMEM_RIGHT_WRITE),
+	};
+
+	return gm_domain_map(dom, dm, .mappings = (uintptr_t)&m, .nmappings = 1);
+}
+
+/* What a domain maps that is not in the guest is charged as regions are, and with them. */
+TEST_F(memlock, mapped_by_domain)
+{
+	struct gm_mem *mem = &self->mem;
+	int fd = self->guest.fd, dom = gm_domain(fd, GM_CLIENT_RIGHTS);
+	int ses = gm_session(dom, GM_CLIENT_RIGHTS, NULL);
+	size_t limits[] = { 0, PG, mem->len - PG, mem->len - 1 };
+	struct guestmem_domain_unmap du;
+	struct guestmem_domain_map dm;
+	struct guestmem_lock lock;
+	unsigned int i;
+	__u32 id;
+
+	ASSERT_LE(0, ses);
+	ASSERT_EQ(0, limit_open());
+	ASSERT_EQ(0, gm_unprivileged());
+	for (i = 0; i < ARRAY_SIZE(limits); i++) {
+		ASSERT_EQ(0, limit(limits[i]));
+		EXPECT_EQ(-ENOMEM, map_mem(dom, mem, 0, mem->len, variant->flags, &dm))
+			TH_LOG("limit %zu", limits[i]);
+		EXPECT_EQ(GUESTMEM_REASON_MEMLOCK, dm.err.reason);
+		EXPECT_EQ(mem->len, dm.err.need);
+		EXPECT_EQ(limits[i], dm.err.limit);
+		EXPECT_EQ(VMPIN(0), gm_vmpin());
+		EXPECT_EQ(0, gm_pinned(fd));
+	}
+	/* One limit for both. */
+	ASSERT_EQ(0, limit(mem->len + PG));
+	EXPECT_EQ(0, map_mem(dom, mem, 0, mem->len, variant->flags, &dm));
+	EXPECT_EQ(VMPIN(mem->len), gm_vmpin());
+	EXPECT_EQ(0, gm_mem_add(fd, mem, GM_GPA, 0, PG, variant->flags, &id));
+	EXPECT_EQ(VMPIN(mem->len + PG), gm_vmpin());
+	EXPECT_EQ(-ENOMEM, gm_mem_add(fd, mem, 2 * GM_GPA, 0, PG, variant->flags, NULL));
+	EXPECT_EQ(-ENOMEM, map_mem(dom, mem, mem->len, PG, variant->flags, &dm));
+	EXPECT_EQ(mem->len + 2 * PG, dm.err.need);
+	EXPECT_EQ(VMPIN(mem->len + PG), gm_vmpin());
+	/* What is there already is found after it was charged. */
+	EXPECT_EQ(0, gm_remove(fd, id));
+	EXPECT_EQ(-EEXIST, map_mem(dom, mem, 0, PG, variant->flags, &dm));
+	EXPECT_EQ(VMPIN(mem->len), gm_vmpin());
+	EXPECT_EQ(0, map_mem(dom, mem, mem->len, PG, variant->flags, &dm));
+
+	/* Unmapped, it is charged as long as a session has it locked, but no longer. */
+	ASSERT_EQ(0, gm_export_iova(ses, 0, mem->len, GUESTMEM_RIGHT_READ, NULL));
+	ASSERT_EQ(0, gm_lock(ses, &lock, .direction = GUESTMEM_DMA_TO_DEVICE, .len = 1));
+	EXPECT_EQ(0, gm_domain_unmap(dom, &du, .flags = GUESTMEM_UNMAP_ALL));
+	EXPECT_EQ(1, du.nusers);
+	EXPECT_EQ(VMPIN(mem->len), gm_vmpin());
+	EXPECT_EQ(-ENOMEM, gm_mem_add(fd, mem, GM_GPA, 0, 2 * PG, variant->flags, NULL));
+	EXPECT_EQ(0, gm_unlock_handle(ses, lock.handle));
+	EXPECT_EQ(VMPIN(0), gm_vmpin());
+
+	/* As much as before, exactly; and again when the domain is closed. */
+	EXPECT_EQ(0, map_mem(dom, mem, 0, mem->len, variant->flags, &dm));
+	EXPECT_EQ(0, map_mem(dom, mem, mem->len, PG, variant->flags, &dm));
+	EXPECT_EQ(-ENOMEM, gm_mem_add(fd, mem, GM_GPA, 0, PG, variant->flags, NULL));
+	close(dom);
+	EXPECT_EQ(VMPIN(0), gm_vmpin());
+	EXPECT_EQ(0, gm_mem_add(fd, mem, GM_GPA, 0, mem->len, variant->flags, NULL));
+	EXPECT_EQ(0, gm_mem_add(fd, mem, 2 * GM_GPA, 0, PG, variant->flags, NULL));
+	EXPECT_EQ(-ENOMEM, gm_mem_add(fd, mem, 4 * GM_GPA, 0, PG, variant->flags, NULL));
+	ASSERT_EQ(0, gm_privileged());
+	close(ses);
+}
+
 GM_PLAIN_FIXTURE(account)
 
 /* After each way to fail, all of the limit is there to be used. */
