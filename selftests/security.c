@@ -324,6 +324,61 @@ static bool has_number(const void *bytes, size_t len, __u64 number)
 	return false;
 }
 
+/* Far above what memory there is, so that it is nobody's host-physical address. */
+#define IOVA	(1ULL << 50)
+
+/**
+ * struct told - what a view, and a domain and its session, tell
+ * @fd: their files
+ * @view: the three in the list of views
+ * @mapping: the domain's
+ * @piece: the session's export
+ * @extent: what it translates to, when host-physical addresses are not asked for
+ * @record: that it was hit
+ */
+struct told {
+	int fd[3];
+	struct guestmem_view view[3];
+	struct guestmem_mapping mapping;
+	struct guestmem_piece piece;
+	struct guestmem_extent extent[NPAGES];
+	struct guestmem_record record;
+};
+
+/* Has everything told. The session's DMA lock is there afterwards. */
+static int tell(int guest, struct told *told)
+{
+	const __u32 rights = GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_LOCK | GUESTMEM_RIGHT_TRANSLATE;
+	struct guestmem_range range = { IOVA, NPAGES * PG };
+	struct guestmem_view_list views;
+	struct guestmem_domain_list dl;
+	struct guestmem_translate tr;
+	struct guestmem_lock lock;
+	struct guestmem_export ex;
+
+	memset(told, 0, sizeof(*told));
+	told->fd[0] = gm_view(guest, GM_GPA, NPAGES * PG, rights, 0, NULL);
+	told->fd[1] = gm_domain(guest, rights);
+	told->fd[2] = gm_session(told->fd[1], rights, NULL);
+	if (told->fd[0] < 0 || told->fd[2] < 0 ||
+	    gm_view_list(guest, &views, .entries = (uintptr_t)told->view,
+			 .entry_size = sizeof(*told->view), .nentries = 3) ||
+	    gm_map_iova(told->fd[1], IOVA, NPAGES * PG, GM_GPA, GUESTMEM_RIGHT_READ) ||
+	    gm_domain_list(told->fd[1], &dl, .entries = (uintptr_t)&told->mapping,
+			   .nentries = 1) ||
+	    gm_export(told->fd[2], &ex, .iova = IOVA, .len = NPAGES * PG,
+		      .pieces = (uintptr_t)&told->piece, .npieces = 1,
+		      .rights = GUESTMEM_RIGHT_READ) ||
+	    gm_translate(told->fd[2], &tr, .ranges = (uintptr_t)&range, .nranges = 1,
+			 .extents = (uintptr_t)told->extent, .nextents = NPAGES) ||
+	    gm_lock(told->fd[2], &lock, .direction = GUESTMEM_DMA_TO_DEVICE, .gpa = IOVA,
+		    .len = NPAGES * PG) ||
+	    gm_unmap_iova(told->fd[1], IOVA, NPAGES * PG) != GM_USED ||
+	    read(told->fd[1], &told->record, sizeof(told->record)) != sizeof(told->record))
+		return -EIO;
+	return 0;
+}
+
 /* Whoever looks wherever: they are nowhere but in what those get who may ask for them. */
 TEST_F(security, no_host_addresses)
 {
@@ -333,7 +388,8 @@ TEST_F(security, no_host_addresses)
 	struct guestmem_translate tr;
 	struct guestmem_lock lock;
 	struct guestmem_info info;
-	char path[64], *texts[3], log[1 << 16] = "";
+	struct told told;
+	char path[64], *texts[6], log[1 << 16] = "";
 	unsigned char *p;
 	unsigned int i, j;
 	__u64 hpa;
@@ -356,12 +412,17 @@ TEST_F(security, no_host_addresses)
 		EXPECT_EQ(gm_pattern(i * PG), gm_peek(p + i * PG));
 	munmap(p, NPAGES * PG);
 	EXPECT_EQ(0, gm_remove(self->guest.fd, id));
+	ASSERT_EQ(0, tell(self->guest.fd, &told));
 	ASSERT_EQ(0, put_file(TRACING "events/guestmem/enable", "0"));
 
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", self->guest.fd);
-	texts[0] = get_file(path, NULL);
-	texts[1] = get_file(GUESTS, NULL);
-	texts[2] = get_file(TRACING "trace", NULL);
+	for (j = 0; j < 4; j++) {
+		snprintf(path, sizeof(path), "/proc/self/fdinfo/%d",
+			 j ? told.fd[j - 1] : self->guest.fd);
+		texts[j] = get_file(path, NULL);
+		EXPECT_NE(NULL, strstr(texts[j], "\nguest:"));
+	}
+	texts[4] = get_file(GUESTS, NULL);
+	texts[5] = get_file(TRACING "trace", NULL);
 	ASSERT_EQ(0, put_file(TRACING "options/context-info", "1"));
 	ASSERT_LE(0, klogctl(3, log, sizeof(log) - 1));
 	ASSERT_EQ(0, gm_info(self->guest.fd, &info));
@@ -369,10 +430,32 @@ TEST_F(security, no_host_addresses)
 	ASSERT_NE(MAP_FAILED, table);
 	ASSERT_EQ(0, gm_region_get(self->guest.fd, self->id, &region));
 	/* All were asked, and of this guest. */
-	EXPECT_TRUE(has_word(texts[1], GM_GPA));
-	EXPECT_TRUE(has_word(texts[2], GM_GPA));
-	EXPECT_NE(NULL, strstr(texts[0], "\nguest:"));
+	EXPECT_TRUE(has_word(texts[4], GM_GPA));
+	EXPECT_TRUE(has_word(texts[4], IOVA));
+	EXPECT_TRUE(has_word(texts[5], GM_GPA));
+	EXPECT_NE(NULL, strstr(texts[5], "guestmem_export: "));
+	EXPECT_NE(NULL, strstr(texts[5], "guestmem_unmap: "));
 	EXPECT_TRUE(has_number(table, info.table_len, GM_GPA));
+	EXPECT_EQ(GM_GPA, told.view[0].address);
+	EXPECT_EQ(GM_GPA, told.mapping.gpa);
+	EXPECT_EQ(GM_GPA, told.piece.gpa);
+	EXPECT_EQ(IOVA, told.extent[0].gpa);
+	EXPECT_EQ(IOVA, told.record.iova);
+
+	const struct {
+		const char *name;
+		const void *bytes;
+		size_t len;
+	} answers[] = {
+		{ "the translation table", table, info.table_len },
+		{ "INFO", &info, sizeof(info) },
+		{ "REGION_LIST", &region, sizeof(region) },
+		{ "VIEW_LIST", told.view, sizeof(told.view) },
+		{ "DOMAIN_LIST", &told.mapping, sizeof(told.mapping) },
+		{ "EXPORT", &told.piece, sizeof(told.piece) },
+		{ "TRANSLATE", told.extent, sizeof(told.extent) },
+		{ "a record", &told.record, sizeof(told.record) },
+	};
 
 	for (i = 0; i < tr.nextents; i++) {
 		for (hpa = extents[i].hpa; hpa < extents[i].hpa + extents[i].len; hpa += PG) {
@@ -383,14 +466,18 @@ TEST_F(security, no_host_addresses)
 					TH_LOG("%#llx in: %s", (unsigned long long)hpa, texts[j]);
 			}
 			EXPECT_FALSE(has_word(log, hpa));
-			EXPECT_FALSE(has_number(table, info.table_len, hpa) ||
-				     has_number(table, info.table_len, hpa / PG));
-			EXPECT_FALSE(has_number(&region, sizeof(region), hpa) ||
-				     has_number(&region, sizeof(region), hpa / PG));
+			for (j = 0; j < ARRAY_SIZE(answers); j++) {
+				EXPECT_FALSE(has_number(answers[j].bytes, answers[j].len, hpa) ||
+					     has_number(answers[j].bytes, answers[j].len, hpa / PG))
+					TH_LOG("%#llx in %s", (unsigned long long)hpa,
+					       answers[j].name);
+			}
 		}
 	}
 	for (j = 0; j < ARRAY_SIZE(texts); j++)
 		free(texts[j]);
+	for (j = 0; j < ARRAY_SIZE(told.fd); j++)
+		close(told.fd[j]);
 	munmap(table, info.table_len);
 }
 
@@ -506,6 +593,62 @@ static int by_readonly(struct locker *l)
 	return gm_mem_add(l->fd, l->mem, 4 * GM_GPA, 0, PG, GUESTMEM_REGION_READONLY, NULL);
 }
 
+/* By a domain, at IOVA 0: memory that is not in the guest. */
+static int map_pages(int dom, const struct gm_mem *mem, __u32 backing, size_t npages)
+{
+	struct guestmem_mapping m = {
+		.len = npages * PG, .rights = GUESTMEM_RIGHT_READ, .backing = backing,
+	};
+	struct guestmem_domain_map dm;
+
+	m.gpa = backing == GUESTMEM_BACKING_FILE ? 0 : (uintptr_t)mem->va;
+	m.fd = backing == GUESTMEM_BACKING_FILE ? mem->fd : 0;
+	return gm_domain_map(dom, &dm, .mappings = (uintptr_t)&m, .nmappings = 1);
+}
+
+static int map_one_more(int fd, const struct gm_mem *mem, __u32 backing)
+{
+	int dom = gm_domain(fd, GUESTMEM_RIGHT_READ), rc;
+
+	if (dom < 0)
+		return -EIO;
+	rc = map_pages(dom, mem, backing, 1);
+	close(dom);
+	return rc;
+}
+
+static int by_domain_of_memory(struct locker *l)
+{
+	return map_one_more(l->fd, l->mem, GUESTMEM_BACKING_USER);
+}
+
+static int by_domain_of_file(struct locker *l)
+{
+	return map_one_more(l->fd, l->mem, GUESTMEM_BACKING_FILE);
+}
+
+static int by_domain_of_another_guest(struct locker *l)
+{
+	return map_one_more(l->other_fd, l->mem, GUESTMEM_BACKING_USER);
+}
+
+/* Unmapped, it stays as long as a session has it locked; so does the charge. */
+static int by_unmapping(struct locker *l)
+{
+	const __u32 rights = GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_LOCK;
+	int dom = gm_domain(l->fd, rights), ses = gm_session(dom, rights, NULL);
+	const size_t len = LIMIT_PAGES * PG;
+	struct guestmem_lock lock;
+
+	if (gm_remove(l->fd, l->id) ||
+	    map_pages(dom, l->mem, GUESTMEM_BACKING_USER, LIMIT_PAGES) ||
+	    gm_export_iova(ses, 0, len, GUESTMEM_RIGHT_READ, NULL) ||
+	    gm_lock(ses, &lock, .direction = GUESTMEM_DMA_TO_DEVICE, .len = len) ||
+	    gm_unmap_iova(dom, 0, len) != GM_USED || gm_release_all(ses) != 1)
+		return -EIO;
+	return by_one_more(l);
+}
+
 /* Locked before it is revoked, the memory stays; so does the charge. */
 static int by_revoking(struct locker *l)
 {
@@ -524,6 +667,41 @@ static int by_fork(struct locker *l)
 	if (!pid)
 		_exit(-by_one_more(l));
 	return pid < 0 ? pid : -wait_for(pid);
+}
+
+static int by_domain_and_fork(struct locker *l)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(-by_domain_of_file(l));
+	return pid < 0 ? pid : -wait_for(pid);
+}
+
+/* To a process with memory of its own, which has never had it open. */
+static int by_passing(struct locker *l)
+{
+	int sock[2], guest, rc;
+	void *own;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, sock))
+		return -EIO;
+	pid = fork();
+	if (!pid) {
+		close(l->fd);
+		guest = gm_receive_fd(sock[1]);
+		own = mmap(NULL, PG, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (guest < 0 || own == MAP_FAILED)
+			_exit(EIO);
+		rc = gm_user_add(guest, own, 4 * GM_GPA, PG, 0, NULL);
+		if (rc == -ENOMEM)
+			rc = map_one_more(guest, &(struct gm_mem){ .va = own },
+					  GUESTMEM_BACKING_USER);
+		_exit(-rc);
+	}
+	rc = pid < 0 ? pid : gm_send_fd(sock[0], l->fd);
+	return rc ? -EIO : -wait_for(pid);
 }
 
 static void *one_more_thread(void *l)
@@ -572,9 +750,15 @@ TEST_F(security, memlock_bypass)
 		{ "a read-only region", by_readonly },
 		{ "revoking", by_revoking },
 		{ "fork", by_fork },
+		{ "passing the guest on", by_passing },
 		{ "a thread", by_thread },
 		{ "a lower limit", by_lowering },
 		{ "a user namespace", by_user_namespace },
+		{ "memory that a domain maps", by_domain_of_memory },
+		{ "a file that a domain maps", by_domain_of_file },
+		{ "another guest's domain", by_domain_of_another_guest },
+		{ "a domain and fork", by_domain_and_fork },
+		{ "unmapping", by_unmapping },
 	};
 	struct locker locker = { .mem = &self->mem };
 	unsigned int i;
@@ -739,6 +923,57 @@ static void make_guests(int fd)
 			return;
 }
 
+static void make_views(int fd)
+{
+	int i;
+
+	for (i = 0; i < 2000; i++)
+		gm_view(fd, GM_GPA, PG, GUESTMEM_RIGHT_READ, 0, NULL);
+}
+
+static void make_domains(int fd)
+{
+	int i;
+
+	for (i = 0; i < 400; i++)
+		gm_domain(fd, GUESTMEM_RIGHT_READ);
+}
+
+static void make_sessions(int fd)
+{
+	int dom = -1, i;
+
+	for (i = 0; i < 1024; i++) {
+		/* No more can be made of one. */
+		if (i % 256 == 0)
+			dom = gm_domain(fd, GUESTMEM_RIGHT_READ);
+		gm_session(dom, GUESTMEM_RIGHT_READ, NULL);
+	}
+}
+
+static void make_mappings(int fd)
+{
+	static struct guestmem_mapping m[20000];
+	struct guestmem_domain_map dm;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(m); i++)
+		m[i] = (struct guestmem_mapping){ .iova = i * PG, .len = PG, .gpa = GM_GPA,
+						  .rights = GUESTMEM_RIGHT_READ };
+	gm_domain_map(gm_domain(fd, GUESTMEM_RIGHT_READ), &dm, .mappings = (uintptr_t)m,
+		      .nmappings = ARRAY_SIZE(m));
+}
+
+static void make_exports(int fd)
+{
+	int dom = gm_domain(fd, GUESTMEM_RIGHT_READ), i;
+	int ses = gm_session(dom, GUESTMEM_RIGHT_READ, NULL);
+
+	gm_map_iova(dom, 0, PG, GM_GPA, GUESTMEM_RIGHT_READ);
+	for (i = 0; i < 10000; i++)
+		gm_export_iova(ses, 0, PG, GUESTMEM_RIGHT_READ, NULL);
+}
+
 static void make_tables(int fd)
 {
 	struct guestmem_info info;
@@ -784,11 +1019,17 @@ TEST_F(security, kernel_memory)
 	static const struct {
 		const char *name;
 		void (*make)(int fd);
-		long least;	/* bytes: most of what the objects themselves have */
+		/* Bytes: most of what the objects themselves have, files and all. */
+		long least;
 	} kinds[] = {
 		{ "locks", make_locks, 20000 * 96 },
 		{ "regions", make_regions, 2000 * 256 },
 		{ "guests", make_guests, 1000 * 1024 },
+		{ "views", make_views, 2000 * 1280 },
+		{ "domains", make_domains, 400 * 67200 },
+		{ "sessions", make_sessions, 1024 * 1800 },
+		{ "mappings", make_mappings, 20000 * 96 },
+		{ "exports", make_exports, 10000 * 120 },
 		{ "tables", make_tables, 40 * 65536 },
 		{ "eventfds", make_eventfds, 20000 * 32 },
 		{ "page tables", make_page_tables, 200 * 4096 },
