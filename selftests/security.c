@@ -927,7 +927,7 @@ static void make_views(int fd)
 {
 	int i;
 
-	for (i = 0; i < 2000; i++)
+	for (i = 0; i < 1000; i++)
 		gm_view(fd, GM_GPA, PG, GUESTMEM_RIGHT_READ, 0, NULL);
 }
 
@@ -970,7 +970,7 @@ static void make_exports(int fd)
 	int ses = gm_session(dom, GUESTMEM_RIGHT_READ, NULL);
 
 	gm_map_iova(dom, 0, PG, GM_GPA, GUESTMEM_RIGHT_READ);
-	for (i = 0; i < 10000; i++)
+	for (i = 0; i < 5000; i++)
 		gm_export_iova(ses, 0, PG, GUESTMEM_RIGHT_READ, NULL);
 }
 
@@ -992,7 +992,7 @@ static void make_eventfds(int fd)
 	struct guestmem_eventfd ev;
 	int i, guest = fd, efd;
 
-	for (i = 0; i < 20000; i++) {
+	for (i = 0; i < 5000; i++) {
 		if (i % 64 == 0)
 			guest = open(GM_DEV, O_RDWR);
 		efd = eventfd(0, 0);
@@ -1025,13 +1025,13 @@ TEST_F(security, kernel_memory)
 		{ "locks", make_locks, 20000 * 96 },
 		{ "regions", make_regions, 2000 * 256 },
 		{ "guests", make_guests, 1000 * 1024 },
-		{ "views", make_views, 2000 * 1280 },
+		{ "views", make_views, 1000 * 1280 },
 		{ "domains", make_domains, 400 * 67200 },
 		{ "sessions", make_sessions, 1024 * 1800 },
 		{ "mappings", make_mappings, 20000 * 96 },
-		{ "exports", make_exports, 10000 * 120 },
+		{ "exports", make_exports, 5000 * 120 },
 		{ "tables", make_tables, 40 * 65536 },
-		{ "eventfds", make_eventfds, 20000 * 32 },
+		{ "eventfds", make_eventfds, 5000 * 32 },
 		{ "page tables", make_page_tables, 200 * 4096 },
 	};
 	struct rlimit rl = { 65536, 65536 };
