@@ -19,6 +19,7 @@
  */
 #include "guestmem_test.h"
 
+#include <linux/mempolicy.h>
 #include <linux/userfaultfd.h>
 #include <sched.h>
 #include <sys/socket.h>
@@ -145,6 +146,7 @@ struct cell {
  *	NULL: where the page is
  * @granule: bytes that it takes; 0: the smallest page there is
  * @part: it strikes one page of 4 KiB only, whatever pages there are
+ * @migrates: it moves pages to another node, or tries to
  * @poisons: it makes the first page unusable, or tries to
  */
 struct event {
@@ -153,6 +155,7 @@ struct event {
 	long (*measure)(struct cell *c);
 	size_t granule;
 	bool part;
+	bool migrates;
 	bool poisons;
 };
 
@@ -599,6 +602,7 @@ static int file_set(const char *path, long value)
 
 #define UNPOISON "/sys/kernel/debug/hwpoison/unpoison-pfn"
 #define HUGETLB_POOL "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+#define SECOND_NODE "/sys/devices/system/node/node1"
 
 /* What the event does to memory that is not pinned. */
 static void cell_control(struct __test_metadata *_metadata, const struct cell *like,
@@ -636,6 +640,8 @@ static void cell_run(struct __test_metadata *_metadata, struct cell *c,
 
 	if (event->poisons && access(UNPOISON, W_OK))
 		SKIP(return, "no module hwpoison-inject to undo it with");
+	if (event->migrates && access(SECOND_NODE, F_OK))
+		SKIP(return, "one NUMA node; numa=fake=2 makes two");
 	if (what == KEPT)
 		cell_control(_metadata, c, event);
 	cell_memory(_metadata, c, event);
@@ -999,6 +1005,31 @@ static int collapse(struct __test_metadata *_metadata, struct cell *c)
 	return result(madvise(c->view, c->len, MADV_COLLAPSE));
 }
 
+static long view_node(struct cell *c)
+{
+	int node = -1;
+
+	syscall(SYS_get_mempolicy, &node, NULL, 0, c->view, MPOL_F_NODE | MPOL_F_ADDR);
+	return node;
+}
+
+static int migrate(struct __test_metadata __unused_ok *_metadata, struct cell *c)
+{
+	unsigned long other = 1UL << !view_node(c);
+
+	return result((int)syscall(SYS_mbind, c->view, c->len, MPOL_BIND, &other,
+				   8 * sizeof(other), MPOL_MF_STRICT | MPOL_MF_MOVE));
+}
+
+static int migrate_first(struct __test_metadata *_metadata, struct cell *c)
+{
+	long before = view_node(c);
+
+	ASSERT_EQ(0, migrate(_metadata, c));
+	EXPECT_NE(before, view_node(c));
+	return 0;
+}
+
 static int offline(struct __test_metadata __unused_ok *_metadata, struct cell *c)
 {
 	return result(madvise(c->view, PG, MADV_SOFT_OFFLINE));
@@ -1056,6 +1087,8 @@ EVENT(swap_out, .event = swap_out, .measure = swapped_out);
 EVENT(swap_out_before_add, .before = swap_first);
 EVENT(pageout_part, .event = page_out, .part = true);
 EVENT(collapse, .event = collapse, .granule = GM_HUGE);
+EVENT(migrate, .event = migrate, .measure = view_node, .migrates = true);
+EVENT(migrate_before_add, .before = migrate_first, .migrates = true);
 EVENT(soft_offline, .event = offline, .poisons = true);
 EVENT(hwpoison, .event = poison, .poisons = true);
 EVENT(userfaultfd, .event = discard_userfault);
@@ -1180,6 +1213,9 @@ MEMORY_ROW(swap_out, KEPT, KEPT, KEPT, SAME | ERR(EINVAL), KEPT, SAME | ERR(EINV
 MEMORY_ROW(collapse, KEPT | ERR(EAGAIN), KEPT | ERR(EAGAIN), SAME | ERR(EINVAL),
 	   SAME | ERR(EINVAL), KEPT | ERR(EAGAIN), SAME | ERR(EINVAL), KEPT | ERR(EAGAIN),
 	   SAME | ERR(EINVAL))
+MEMORY_ROW(migrate_before_add, SAME, SAME, SAME, SAME, SAME, SAME, SAME, SAME)
+MEMORY_ROW(migrate, KEPT | ERR(EIO), KEPT | ERR(EIO), KEPT | ERR(EIO), KEPT | ERR(EIO),
+	   KEPT | ERR(EIO), KEPT | ERR(EIO), KEPT | ERR(EIO), KEPT | ERR(EIO))
 MEMORY_ROW(soft_offline, KEPT | ERR(EBUSY), KEPT | ERR(EBUSY), KEPT | ERR(EBUSY),
 	   KEPT | ERR(EBUSY), KEPT | ERR(EBUSY), KEPT | ERR(EBUSY), KEPT | ERR(EBUSY),
 	   KEPT | ERR(EBUSY))
