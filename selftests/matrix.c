@@ -8,7 +8,8 @@
  * cannot. In every cell, whatever the table says:
  *  - all ways to read the guest give the same: pread, a mapping from before the event
  *    and one from after it, and a driver in the kernel;
- *  - they give what the process had put there, and the pages have not moved;
+ *  - they give what the process had put there; the pages have not moved, and huge ones
+ *    are whole;
  *  - memory beside what the event was about stays what it was;
  *  - nothing is leaked, which the fixture checks.
  *
@@ -19,6 +20,7 @@
  */
 #include "guestmem_test.h"
 
+#include <linux/kernel-page-flags.h>
 #include <linux/mempolicy.h>
 #include <linux/userfaultfd.h>
 #include <sched.h>
@@ -108,6 +110,7 @@ static const struct column_memory {
  * @buf: room for as much
  * @probes: offsets in @mem that are looked at and written to
  * @hpas: where these are
+ * @compounds: what part of a huge page these are
  * @events: GUESTMEM_EVENT_* told since the add
  * @swap: swap is on
  * @ksm: KSM runs
@@ -132,6 +135,7 @@ struct cell {
 	unsigned char *buf;
 	size_t probes[NPROBES];
 	__u64 hpas[NPROBES];
+	__u64 compounds[NPROBES];
 	__u32 events;
 	bool swap;
 	bool ksm;
@@ -208,21 +212,34 @@ static void mem_make(struct __test_metadata *_metadata, struct cell *c, struct g
 		gm_pattern_set(mem->va, len);
 }
 
+/* One of a file that has 64 bits for each page. */
+static __u64 page_entry(const char *path, __u64 page)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	__u64 entry = 0;
+
+	if (fd < 0 || pread(fd, &entry, sizeof(entry), (off_t)(page * sizeof(entry))) !=
+		      sizeof(entry))
+		fprintf(stderr, "# no %s: %s\n", path, strerror(errno));
+	close(fd);
+	return entry;
+}
+
 /* pagemap's entry: where the page is, or that it is not there. */
 static __u64 pagemap(pid_t pid, const void *p)
 {
-	__u64 entry = 0;
 	char path[64];
-	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || pread(fd, &entry, sizeof(entry), (uintptr_t)p / PG * sizeof(entry)) !=
-		      sizeof(entry))
-		fprintf(stderr, "# no pagemap: %s\n", strerror(errno));
-	close(fd);
 	/* Swapped, present, page frame; without soft-dirty and the like. */
-	return entry & (3ULL << 62 | ((1ULL << 55) - 1));
+	return page_entry(path, (uintptr_t)p / PG) & (3ULL << 62 | ((1ULL << 55) - 1));
+}
+
+/* Whether it is the head or in the tail of a huge page; 0 if it is by itself. */
+static __u64 compound(__u64 hpa)
+{
+	return page_entry("/proc/kpageflags", hpa / PG) &
+	       (1ULL << KPF_COMPOUND_HEAD | 1ULL << KPF_COMPOUND_TAIL);
 }
 
 static __u64 hpa_in(pid_t pid, const void *p)
@@ -529,6 +546,7 @@ static void cell_add(struct __test_metadata *_metadata, struct cell *c)
 	for (i = 0; i < NPROBES; i++) {
 		c->hpas[i] = hpa_of(c, c->probes[i]);
 		ASSERT_NE(0, c->hpas[i]);
+		c->compounds[i] = compound(c->hpas[i]);
 	}
 	ASSERT_EQ(0, gm_info(c->guest.fd, &info, .flags = GUESTMEM_INFO_TAKE_EVENTS));
 }
@@ -542,6 +560,8 @@ static void cell_compare(struct __test_metadata *_metadata, struct cell *c, int 
 		unsigned char *p = c->view + (c->probes[i] - c->at);
 
 		EXPECT_EQ(c->hpas[i], hpa_of(c, c->probes[i]));
+		EXPECT_EQ(c->compounds[i], compound(c->hpas[i]))
+			TH_LOG("the huge page at %zx is no more", c->probes[i]);
 		switch (what) {
 		case SAME:
 		case KEPT:
@@ -613,6 +633,8 @@ static void cell_control(struct __test_metadata *_metadata, const struct cell *l
 	__u64 hpa;
 
 	cell_memory(_metadata, &c, event);
+	if (event->before)
+		ASSERT_EQ(0, event->before(_metadata, &c));
 	/* As the pin would have: a page of its own, if it is private. */
 	ASSERT_EQ(0, gm_poke(c.view, *c.view));
 	hpa = hpa_in(getpid(), c.view);
@@ -1005,6 +1027,35 @@ static int collapse(struct __test_metadata *_metadata, struct cell *c)
 	return result(madvise(c->view, c->len, MADV_COLLAPSE));
 }
 
+static long view_compound(struct cell *c)
+{
+	/* What is split may be unmapped on the way. */
+	gm_peek(c->view);
+	return (long)compound(hpa_in(getpid(), c->view));
+}
+
+/* The page, not only its mapping. That it was in vain is not told. */
+static int split(struct __test_metadata *_metadata, struct cell *c)
+{
+	int fd = open("/sys/kernel/debug/split_huge_pages", O_WRONLY | O_CLOEXEC), ret;
+
+	ASSERT_LE(0, fd);
+	ASSERT_NE(0, view_compound(c))
+		TH_LOG("nothing to split");
+	ret = dprintf(fd, "%d,0x%lx,0x%lx", getpid(), (uintptr_t)c->view,
+		      (uintptr_t)c->view + PG) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+static int split_first(struct __test_metadata *_metadata, struct cell *c)
+{
+	ASSERT_EQ(0, collapse(_metadata, c));
+	ASSERT_EQ(0, split(_metadata, c));
+	EXPECT_EQ(0, view_compound(c));
+	return 0;
+}
+
 static long view_node(struct cell *c)
 {
 	int node = -1;
@@ -1085,8 +1136,10 @@ EVENT(ksm, .event = merge, .measure = ksm_merged);
 EVENT(ksm_before_add, .before = merge_first);
 EVENT(swap_out, .event = swap_out, .measure = swapped_out);
 EVENT(swap_out_before_add, .before = swap_first);
-EVENT(pageout_part, .event = page_out, .part = true);
+EVENT(swap_out_part, .event = swap_out, .measure = swapped_out, .part = true);
 EVENT(collapse, .event = collapse, .granule = GM_HUGE);
+EVENT(split, .before = collapse, .event = split, .measure = view_compound, .granule = GM_HUGE);
+EVENT(split_before_add, .before = split_first, .granule = GM_HUGE);
 EVENT(migrate, .event = migrate, .measure = view_node, .migrates = true);
 EVENT(migrate_before_add, .before = migrate_first, .migrates = true);
 EVENT(soft_offline, .event = offline, .poisons = true);
@@ -1240,6 +1293,18 @@ ROW(paged, name, [ANON] = anon, [THP] = thp, [PRIVATE] = private, [TMPFS] = tmpf
 PAGED_ROW(ksm_before_add, SAME, SAME, SAME, SAME, SAME)
 PAGED_ROW(swap_out_before_add, SAME, SAME, SAME, SAME, SAME)
 
+/* What takes huge pages that are not of the hugetlb pool. */
+MATRIX_FIXTURE(huge)
+COLUMN(huge, thp, THP)
+COLUMN(huge, tmpfs, TMPFS)
+COLUMN(huge, memfd_file, MEMFD_FILE)
+
+#define HUGE_ROW(name, thp, tmpfs, memfd_file)					\
+ROW(huge, name, [THP] = thp, [TMPFS] = tmpfs, [MEMFD_FILE] = memfd_file)
+
+HUGE_ROW(split_before_add, SAME, SAME, SAME)
+HUGE_ROW(split, KEPT, KEPT, KEPT)
+
 /* What happens to the file behind it. */
 MATRIX_FIXTURE(file)
 COLUMN(file, private, PRIVATE)
@@ -1277,6 +1342,6 @@ PART_ROW(dontneed_part, LEFT | STALE, SAME | ERR(EINVAL), SAME | ERR(EINVAL), SA
 PART_ROW(free_part, KEPT, SAME | ERR(EINVAL), SAME | ERR(EINVAL), SAME | ERR(EINVAL))
 PART_ROW(munmap_part, GONE | STALE, SAME | ERR(EINVAL), SAME | ERR(EINVAL), SAME | ERR(EINVAL))
 PART_ROW(mprotect_part, SAME, SAME | ERR(EINVAL), SAME | ERR(EINVAL), SAME | ERR(EINVAL))
-PART_ROW(pageout_part, SAME, SAME | ERR(EINVAL), SAME | ERR(EINVAL), SAME | ERR(EINVAL))
+PART_ROW(swap_out_part, KEPT, SAME | ERR(EINVAL), SAME | ERR(EINVAL), SAME | ERR(EINVAL))
 
 TEST_HARNESS_MAIN
