@@ -21,7 +21,8 @@
 #define SLOTS		4	/* of each kind of thing that a program has */
 #define RECENT		8	/* ids and handles that it remembers */
 #define MEM_PAGES	64
-#define BUFFER_LEN	(64 << 10)
+#define BUFFER_LEN	(128 << 10)
+#define ENTRIES		64	/* of an array that is given to an ioctl */
 
 /* ---- programs ---- */
 
@@ -51,7 +52,8 @@ enum fuzz_device { GUEST, EDU, KAPI, NDEVICES };
 /**
  * struct fuzz_field - a field of an ioctl's struct
  * @offset: where it is
- * @width: bytes
+ * @width: bytes; 0 if the argument is not about the struct, but about an array that a field
+ *	before it points to
  * @value: what an argument puts there
  */
 struct fuzz_field {
@@ -65,17 +67,19 @@ struct fuzz_field {
  * @name: in text
  * @nargs: arguments that it takes; an ioctl one for the file, and one for each field
  * @run: does it; -1 if it failed. NULL for FUZZ_FORK and FUZZ_THREAD
+ * @never: why it need not succeed in any program of the corpus; NULL: it must
  * @device: what it works on
  * @cmd: of an ioctl
  * @len: of its struct
  * @keep: remembers what it answers in the field @kept; NULL if that is nothing
  * @kept: see there
- * @field: fields that get another value than 0
+ * @field: its fields, but for those that the kernel only writes
  */
 struct fuzz_op {
 	const char *name;
 	unsigned int nargs;
 	long (*run)(const struct fuzz_op *op, const __u8 *arg);
+	const char *never;
 	enum fuzz_device device;
 	unsigned long cmd;
 	size_t len;
@@ -102,7 +106,7 @@ static __u32 regions[RECENT], locks[RECENT], exports[RECENT];
 static atomic_uint nregions, nlocks, nviews, nexports;
 static unsigned char *twice[2];		/* the same page for each thread, writable and not */
 static __thread unsigned int thread_index;
-static __thread __u64 input[64];
+static __thread __u64 input[ENTRIES * sizeof(struct guestmem_mapping) / sizeof(__u64)];
 static unsigned char buffer[BUFFER_LEN];
 
 /* ---- a byte's meaning ---- */
@@ -194,9 +198,17 @@ static __u64 events_of(__u8 byte)
 	return byte < 0xf0 ? byte % 128 : scramble(byte);
 }
 
-static __u64 entry_size_of(__u8 byte)
+/* Of entries that may grow: as they are, or longer, or no size for them. */
+static __u64 entry_size(size_t size, __u8 byte)
 {
-	return byte < 0xc0 ? sizeof(struct guestmem_region) : byte - 0xc0UL;
+	if (byte < 0xe0)
+		return byte < 0xc0 ? size : size + byte % 32;
+	return ODD_VALUE(byte - 0xe0, 0, 8, size - 8, size - 1, PG - 1, PG, PG + 1, -1U);
+}
+
+static __u64 region_size_of(__u8 byte)
+{
+	return entry_size(sizeof(struct guestmem_region), byte);
 }
 
 static __u64 lock_pages_flags_of(__u8 byte)
@@ -233,17 +245,25 @@ static __u64 export_of(__u8 byte)
 /* What an export is for, mostly. */
 static __u64 access_of(__u8 byte)
 {
-	return byte < 0xf0 ? 1U + byte % 3 : scramble(byte);
+	return byte < 0xf0 ? 1U + byte % 3 : ODD_VALUE(byte - 0xf0, 0, GUESTMEM_RIGHT_MAP);
 }
 
 static __u64 page_sizes_of(__u8 byte)
 {
-	return byte < 0xc0 ? PG : 1ULL << byte % 64;
+	if (byte < 0xe0)
+		return byte < 0xc0 ? PG : 1ULL << byte % 32;
+	return ODD_VALUE(byte - 0xe0, PG | GM_HUGE, 2 * PG, 0, PG / 2, 1, 1ULL << 63, -1ULL);
 }
 
-static __u64 aperture_of(__u8 byte)
+/* All IOVAs; or the window with something before or behind it, or a part of it. */
+static __u64 first_iova_of(__u8 byte)
 {
-	return byte < 0xc0 ? ~0ULL : gpa_of(byte) - 1;
+	return byte < 0x80 ? 0 : gpa_of(byte < 0xc0 ? byte % 16 : byte);
+}
+
+static __u64 last_iova_of(__u8 byte)
+{
+	return byte < 0x80 ? ~0ULL : gpa_of(byte < 0xc0 ? 8 + byte % 16 : byte) - 1;
 }
 
 static __u64 view_of(__u8 byte)
@@ -253,7 +273,7 @@ static __u64 view_of(__u8 byte)
 
 static __u64 view_size_of(__u8 byte)
 {
-	return byte < 0xc0 ? sizeof(struct guestmem_view) : byte - 0xc0UL;
+	return entry_size(sizeof(struct guestmem_view), byte);
 }
 
 /* Mostly what a view can have: all of it, or all but one. */
@@ -261,24 +281,42 @@ static __u64 rights_of(__u8 byte)
 {
 	const __u32 all = 0xff & ~(GUESTMEM_RIGHT_MANAGE | GUESTMEM_RIGHT_TRANSLATE_HPA);
 
-	return byte < 0x40 ? all : byte < 0xc0 ? all & ~(1U << byte % 8) : scramble(byte);
+	if (byte < 0xc0)
+		return byte < 0x40 ? all : all & ~(1U << byte % 8);
+	return ODD_VALUE(byte - 0xc0, 0, all | GUESTMEM_RIGHT_MANAGE,
+			 all | GUESTMEM_RIGHT_TRANSLATE_HPA, all | 1U << 8, 1U << 31);
+}
+
+/* What may be kept: all but one, all, also those that are not known, or none. */
+static __u64 kept_rights_of(__u8 byte)
+{
+	if (byte < 0xc0)
+		return byte < 0x80 ? ~(1U << byte % 8) : 0;
+	return ODD_VALUE(byte - 0xc0, -1U, 0xff, GUESTMEM_RIGHT_EXPORT, 1U << 31);
 }
 
 static __u64 client_rights_of(__u8 byte)
 {
 	const __u64 all = GM_CLIENT_RIGHTS;
 
-	return byte < 0x40 ? all : byte < 0xc0 ? all & ~(1U << byte % 4) : scramble(byte);
+	if (byte < 0xc0)
+		return byte < 0x40 ? all : all & ~(1U << byte % 5);
+	return ODD_VALUE(byte - 0xc0, 0, all | GUESTMEM_RIGHT_EXPORT, all | 1U << 8);
 }
 
 static __u64 unmap_flags_of(__u8 byte)
 {
-	return byte < 0xf0 ? GUESTMEM_UNMAP_EVENTFD | (byte & 1U) : scramble(byte);
+	return byte < 0xf0 ? GUESTMEM_UNMAP_EVENTFD : flags_of(byte);
+}
+
+static __u64 unmap_all_flags_of(__u8 byte)
+{
+	return GUESTMEM_UNMAP_ALL | unmap_flags_of(byte);
 }
 
 static __u64 release_flags_of(__u8 byte)
 {
-	return byte < 0xf0 ? GUESTMEM_RELEASE_ALL : scramble(byte);
+	return byte < 0xf0 ? GUESTMEM_RELEASE_ALL : GUESTMEM_RELEASE_ALL | flags_of(byte);
 }
 
 static int file_of(enum fuzz_device device, __u8 byte)
@@ -290,12 +328,21 @@ static int file_of(enum fuzz_device device, __u8 byte)
 
 static __u64 guest_fd_of(__u8 byte)
 {
-	return (__u32)(byte < 0xf0 ? file_of(GUEST, byte) : -1);
+	return (__u32)(byte < 0xf0 ? file_of(GUEST, byte) : byte & 1 ? -1 : eventfds[0]);
 }
 
 static __u64 eventfd_of(__u8 byte)
 {
-	return (__u32)(byte < 0xf0 ? eventfds[byte % SLOTS] : files[GUEST][0]);
+	return (__u32)(byte < 0xf0 ? eventfds[byte % SLOTS] : byte & 1 ? -1 : files[GUEST][0]);
+}
+
+/* Which memory that regions are made of, and which page of it, in one byte; of huge memory, which huge page. */
+static struct gm_mem *memory_of(__u8 byte, size_t *offset)
+{
+	struct gm_mem *mem = &mems[byte % 8 % NMEMS];
+
+	*offset = gm_kind_is_huge(mem->kind) ? byte / 8 % 4 * (GM_HUGE / 2) : byte / 8 * PG;
+	return mem;
 }
 
 /* A mapping that there is, if there is one. */
@@ -332,24 +379,36 @@ static __u64 ranges_of(__u8 byte)
 	return (uintptr_t)input;
 }
 
-/* IOVAs are in the same window as GPAs, but seldom the same as those. */
+/*
+ * IOVAs are in the same window as GPAs, but seldom the same as those. A quarter is of memory
+ * that is not in the guest.
+ */
 static __u64 mappings_of(__u8 byte)
 {
 	struct guestmem_mapping *mapping = (void *)input;
+	const struct gm_mem *mem;
+	size_t offset;
 	unsigned int i;
 
 	if (byte >= 0xe0)
 		return pointer_of(byte);
-	for (i = 0; i < sizeof(input) / (sizeof(*mapping)); i++, mapping++) {
+	for (i = 0; i < ENTRIES; i++, mapping++) {
 		*mapping = (struct guestmem_mapping){
 			.iova = gpa_of((byte + 5 * i) % 32),
 			.len = byte & 0x40 ? len_of(byte + i) : (1 + byte % 4) * PG,
 			.gpa = gpa_of((byte * 7 + 3 * i) % 32),
 			.rights = byte & 0x20 ? 1 + i % 3 : 3,
 		};
-		if (byte % 16 == 15) {
+		if (byte % 8 < 6)
+			continue;
+		mem = memory_of(byte / 8 + 8 * i, &offset);
+		if (byte & 1 && mem->fd >= 0) {
+			mapping->backing = GUESTMEM_BACKING_FILE;
+			mapping->fd = mem->fd;
+			mapping->gpa = offset;
+		} else {
 			mapping->backing = GUESTMEM_BACKING_USER;
-			mapping->gpa = (uintptr_t)mems[ANON].va + i * PG;
+			mapping->gpa = (uintptr_t)mem->va + offset;
 		}
 	}
 	return (uintptr_t)input;
@@ -365,6 +424,44 @@ static __u64 pages_of(__u8 byte)
 	for (i = 0; i < ARRAY_SIZE(input); i++)
 		input[i] = gpa_of((byte / 4 + i * (byte & 1 ? 31 : 1) * (byte & 2 ? 2 : 1)) % 32);
 	return (uintptr_t)input;
+}
+
+/*
+ * The arrays above are what makes sense. Two arguments say which word of the input is
+ * something else, mostly none, or which half of it, and what.
+ */
+static __thread __u8 spoilt;
+
+static __u64 spoilt_of(__u8 byte)
+{
+	spoilt = byte;
+	return 0;
+}
+
+static __u64 spoil_of(__u8 byte)
+{
+	unsigned char *at = (unsigned char *)&input[spoilt % 16];
+	__u64 value;
+
+	if (spoilt < 0xc0)
+		return 0;
+	if (byte < 0x40)
+		value = byte % 8;
+	else if (byte < 0xc0)
+		value = byte < 0x80 ? gpa_of(0x80 + byte) : len_of(0x40 + byte);
+	else
+		value = ODD_VALUE(byte - 0xc0, -1ULL, 1ULL << 63, 1U << 31);
+	switch (spoilt / 16) {
+	case 0xc:
+		memcpy(at, &value, sizeof(__u32));
+		break;
+	case 0xd:
+		memcpy(at + sizeof(__u32), &value, sizeof(__u32));
+		break;
+	default:
+		memcpy(at, &value, sizeof(value));
+	}
+	return 0;
 }
 
 /* ---- ioctls: a struct's fields, and what is kept of an answer ---- */
@@ -432,6 +529,9 @@ static long run_ioctl(const struct fuzz_op *op, const __u8 *arg)
 	long rc;
 
 	memset(page, 0, PG);
+	/* What the kernel only writes may be anything before. */
+	if (arg[0] / SLOTS == 55)
+		memset(page, 0xff, op->len);
 	for (i = 0; i < op->nargs - 1; i++) {
 		field = &op->field[i];
 		put(page + field->offset, field->value(arg[i + 1]), field->width);
@@ -472,8 +572,11 @@ static long run_ioctl(const struct fuzz_op *op, const __u8 *arg)
 
 static long run_unknown_ioctl(const struct fuzz_op *op __unused_ok, const __u8 *arg)
 {
-	return ioctl(file_of(arg[0] / SLOTS % NDEVICES, arg[0]),
-		     _IOC(arg[1] % 4, GUESTMEM_IOC_TYPE + arg[0] / 64, arg[2], arg[3]), buffer);
+	unsigned long cmd = _IOC(arg[1] % 4, GUESTMEM_IOC_TYPE + arg[0] / 64, arg[2], arg[3]);
+
+	if (cmd == GUESTMEM_EDU_RAW)
+		return -1;
+	return ioctl(file_of(arg[0] / SLOTS % NDEVICES, arg[0]), cmd, buffer);
 }
 
 /* ---- other system calls ---- */
@@ -692,15 +795,25 @@ static long run_mprotect(const struct fuzz_op *op __unused_ok, const __u8 *arg)
 static long run_mremap(const struct fuzz_op *op __unused_ok, const __u8 *arg)
 {
 	struct map *map = map_of(arg[0]);
-	size_t len = len_of(arg[1]);
-	void *va;
+	size_t len = arg[2] & 4 ? map->len : len_of(arg[1]);
+	int flags = MREMAP_MAYMOVE | (arg[2] & 1 ? MREMAP_DONTUNMAP : 0);
+	void *va, *to = NULL;
 
 	if (!map->va)
 		return -1;
-	va = mremap(map->va, map->len, len, MREMAP_MAYMOVE | (arg[2] & 1 ?
-		    MREMAP_DONTUNMAP : 0));
-	if (va == MAP_FAILED)
+	/* By itself it moves only what does not fit any more, and ours may not grow. */
+	if (arg[2] & 2) {
+		to = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (to == MAP_FAILED)
+			return -1;
+		flags |= MREMAP_FIXED;
+	}
+	va = mremap(map->va, map->len, len, flags, to);
+	if (va == MAP_FAILED) {
+		if (to)
+			munmap(to, len);
 		return -1;
+	}
 	map->va = va;
 	map->len = len;
 	return 0;
@@ -752,18 +865,11 @@ static long run_mem(const struct fuzz_op *op __unused_ok, const __u8 *arg)
 
 /* ---- memory that regions are made of ---- */
 
-/* Which, and which page of it, in one byte; of huge memory, which huge page. */
-static struct gm_mem *memory_of(__u8 byte, size_t *offset)
-{
-	struct gm_mem *mem = &mems[byte % 8 % NMEMS];
-
-	*offset = gm_kind_is_huge(mem->kind) ? byte / 8 % 4 * (GM_HUGE / 2) : byte / 8 * PG;
-	return mem;
-}
-
 static __u64 backing_of(__u8 byte)
 {
-	return byte < 0xf8 ? GUESTMEM_BACKING_USER + (byte & 1) : byte;
+	if (byte < 0xf8)
+		return GUESTMEM_BACKING_USER + (byte & 1);
+	return ODD_VALUE(byte - 0xf8, 0, GUESTMEM_BACKING_FILE + 1, -1U);
 }
 
 static __u64 memory_fd_of(__u8 byte)
@@ -843,6 +949,8 @@ static long run_memory_file(const struct fuzz_op *op __unused_ok, const __u8 *ar
 	{ offsetof(struct type, member), sizeof(((struct type *)0)->member), value_ }
 #define KEEP(type, member, keep_)							\
 	.keep = keep_, .kept = FIELD(type, member, NULL)
+/* Of an array in the input: see spoil_of(). */
+#define SPOIL	{ 0, 0, spoilt_of }, { 0, 0, spoil_of }
 #define NFIELDS(...)									\
 	(sizeof((const struct fuzz_field[]){ __VA_ARGS__ }) / sizeof(struct fuzz_field))
 #define IOCTL(name_, device_, cmd_, type, ...)						\
@@ -874,20 +982,23 @@ static const struct fuzz_op fuzz_ops[] = {
 	{ IOCTL("region_list", GUEST, GUESTMEM_REGION_LIST, guestmem_region_list,
 		FIELD(guestmem_region_list, flags, reserved_of),
 		FIELD(guestmem_region_list, entries, pointer_of),
-		FIELD(guestmem_region_list, entry_size, entry_size_of),
+		FIELD(guestmem_region_list, entry_size, region_size_of),
 		FIELD(guestmem_region_list, nentries, count_of)) },
 	{ IOCTL("translate", GUEST, GUESTMEM_TRANSLATE, guestmem_translate,
 		FIELD(guestmem_translate, flags, flags_of),
 		FIELD(guestmem_translate, ranges, ranges_of),
 		FIELD(guestmem_translate, extents, pointer_of),
 		FIELD(guestmem_translate, nranges, count_of),
-		FIELD(guestmem_translate, nextents, count_of)) },
+		FIELD(guestmem_translate, nextents, count_of),
+		SPOIL) },
 	{ IOCTL("lock", GUEST, GUESTMEM_LOCK, guestmem_lock,
 		FIELD(guestmem_lock, flags, flags_of),
 		FIELD(guestmem_lock, direction, direction_of),
 		FIELD(guestmem_lock, gpa, gpa_of),
 		FIELD(guestmem_lock, len, len_of),
+		FIELD(guestmem_lock, pages, reserved_of),
 		FIELD(guestmem_lock, extents, pointer_of),
+		FIELD(guestmem_lock, npages, reserved_of),
 		FIELD(guestmem_lock, nextents, count_of)),
 	  KEEP(guestmem_lock, handle, keep_lock) },
 	{ IOCTL("lock_pages", GUEST, GUESTMEM_LOCK, guestmem_lock,
@@ -898,7 +1009,8 @@ static const struct fuzz_op fuzz_ops[] = {
 		FIELD(guestmem_lock, pages, pages_of),
 		FIELD(guestmem_lock, npages, count_of),
 		FIELD(guestmem_lock, extents, pointer_of),
-		FIELD(guestmem_lock, nextents, count_of)),
+		FIELD(guestmem_lock, nextents, count_of),
+		SPOIL),
 	  KEEP(guestmem_lock, handle, keep_lock) },
 	{ IOCTL("unlock", GUEST, GUESTMEM_UNLOCK, guestmem_unlock,
 		FIELD(guestmem_unlock, flags, reserved_of),
@@ -942,20 +1054,23 @@ static const struct fuzz_op fuzz_ops[] = {
 	{ IOCTL("view_limit", GUEST, GUESTMEM_VIEW_LIMIT, guestmem_view_limit,
 		FIELD(guestmem_view_limit, flags, flags_of),
 		FIELD(guestmem_view_limit, id, view_of),
-		FIELD(guestmem_view_limit, rights, rights_of),
+		FIELD(guestmem_view_limit, rights, kept_rights_of),
 		FIELD(guestmem_view_limit, timeout_ms, timeout_of),
 		FIELD(guestmem_view_limit, reserved, reserved_of)) },
 	{ IOCTL("domain_create", GUEST, GUESTMEM_DOMAIN_CREATE, guestmem_domain_create,
 		FIELD(guestmem_domain_create, flags, reserved_of),
 		FIELD(guestmem_domain_create, page_sizes, page_sizes_of),
-		FIELD(guestmem_domain_create, last, aperture_of),
+		FIELD(guestmem_domain_create, start, first_iova_of),
+		FIELD(guestmem_domain_create, last, last_iova_of),
 		FIELD(guestmem_domain_create, rights, client_rights_of)),
 	  KEEP(guestmem_domain_create, fd, keep_file) },
 	{ IOCTL("domain_map", GUEST, GUESTMEM_DOMAIN_MAP, guestmem_domain_map,
 		FIELD(guestmem_domain_map, flags, reserved_of),
 		FIELD(guestmem_domain_map, mappings, mappings_of),
-		FIELD(guestmem_domain_map, nmappings, count_of)) },
+		FIELD(guestmem_domain_map, nmappings, count_of),
+		SPOIL) },
 	{ IOCTL("domain_unmap", GUEST, GUESTMEM_DOMAIN_UNMAP, guestmem_domain_unmap,
+		FIELD(guestmem_domain_unmap, flags, reserved_of),
 		FIELD(guestmem_domain_unmap, iova, gpa_of),
 		FIELD(guestmem_domain_unmap, len, len_of),
 		FIELD(guestmem_domain_unmap, deadline_ms, timeout_of),
@@ -963,6 +1078,13 @@ static const struct fuzz_op fuzz_ops[] = {
 		FIELD(guestmem_domain_unmap, eventfd, reserved_of)) },
 	{ IOCTL("domain_unmap_tell", GUEST, GUESTMEM_DOMAIN_UNMAP, guestmem_domain_unmap,
 		FIELD(guestmem_domain_unmap, flags, unmap_flags_of),
+		FIELD(guestmem_domain_unmap, iova, gpa_of),
+		FIELD(guestmem_domain_unmap, len, len_of),
+		FIELD(guestmem_domain_unmap, deadline_ms, timeout_of),
+		FIELD(guestmem_domain_unmap, timeout_ms, timeout_of),
+		FIELD(guestmem_domain_unmap, eventfd, eventfd_of)) },
+	{ IOCTL("domain_unmap_all", GUEST, GUESTMEM_DOMAIN_UNMAP, guestmem_domain_unmap,
+		FIELD(guestmem_domain_unmap, flags, unmap_all_flags_of),
 		FIELD(guestmem_domain_unmap, iova, reserved_of),
 		FIELD(guestmem_domain_unmap, len, reserved_of),
 		FIELD(guestmem_domain_unmap, deadline_ms, timeout_of),
@@ -984,14 +1106,17 @@ static const struct fuzz_op fuzz_ops[] = {
 		FIELD(guestmem_export, len, len_of),
 		FIELD(guestmem_export, pieces, pointer_of),
 		FIELD(guestmem_export, npieces, count_of),
-		FIELD(guestmem_export, rights, access_of)),
+		FIELD(guestmem_export, rights, access_of),
+		FIELD(guestmem_export, reserved, reserved_of)),
 	  KEEP(guestmem_export, handle, keep_export) },
 	{ IOCTL("release", GUEST, GUESTMEM_RELEASE, guestmem_release,
 		FIELD(guestmem_release, flags, reserved_of),
 		FIELD(guestmem_release, handle, export_of)) },
 	{ IOCTL("release_all", GUEST, GUESTMEM_RELEASE, guestmem_release,
-		FIELD(guestmem_release, flags, release_flags_of)) },
-	CALL("unknown_ioctl", 4, run_unknown_ioctl),
+		FIELD(guestmem_release, flags, release_flags_of),
+		FIELD(guestmem_release, handle, reserved_of)) },
+	{ .name = "unknown_ioctl", .nargs = 4, .run = run_unknown_ioctl,
+	  .never = "what is unknown is refused" },
 	CALL_ON("open", 2, run_open, GUEST),
 	CALL_ON("close", 1, run_close, GUEST),
 	CALL("pass", 3, run_pass),
