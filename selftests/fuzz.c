@@ -376,16 +376,17 @@ static bool reached(const struct fuzz_program *program, struct addresses *set)
 	return true;
 }
 
-static int shorter(const void *a, const void *b)
+static int longer(const void *a, const void *b)
 {
-	return ((const struct fuzz_program *)a)->nsteps - ((const struct fuzz_program *)b)->nsteps;
+	return ((const struct fuzz_program *)b)->nsteps - ((const struct fuzz_program *)a)->nsteps;
 }
 
 #define KEPT_MAX	4096
 
 /*
- * Of the programs, those that reach an address which no shorter one does, without the
- * steps that this does not need. What is reached only now and then does not count.
+ * Of the programs, those that reach an address which no longer one does, without the steps
+ * that this does not need: to start a program takes longer than a step of it. What is reached
+ * only now and then does not count.
  */
 static int minimize(const char *path)
 {
@@ -401,7 +402,7 @@ static int minimize(const char *path)
 	while (n < KEPT_MAX && parse_program(from, &programs[n]) > 0)
 		n++;
 	fclose(from);
-	qsort(programs, n, sizeof(*programs), shorter);
+	qsort(programs, n, sizeof(*programs), longer);
 	for (i = 0; i < n; i++) {
 		if (!reached(&programs[i], &all) || !reached(&programs[i], &again))
 			return 1;
