@@ -42,8 +42,8 @@ static uint64_t wide(uint16_t v, uint8_t how)
 		return (uint64_t)v % PAGES * PAGE;
 	case 1:
 		return v;
-	case 2:
-		return UINT64_MAX - v;
+	case 2:		/* before the end of the guest, or of all there is */
+		return (v & 1 ? SIZE : UINT64_MAX) - v / 2;
 	default:
 		return (uint64_t)v << (how >> 2);
 	}
