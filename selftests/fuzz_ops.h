@@ -336,7 +336,10 @@ static __u64 eventfd_of(__u8 byte)
 	return (__u32)(byte < 0xf0 ? eventfds[byte % SLOTS] : byte & 1 ? -1 : files[GUEST][0]);
 }
 
-/* Which memory that regions are made of, and which page of it, in one byte; of huge memory, which huge page. */
+/*
+ * Which memory that regions are made of, and which page of it, in one byte; of huge memory,
+ * which huge page.
+ */
 static struct gm_mem *memory_of(__u8 byte, size_t *offset)
 {
 	struct gm_mem *mem = &mems[byte % 8 % NMEMS];
