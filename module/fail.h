@@ -7,7 +7,9 @@
  * that the module calls, has an entry here. So the module's own code knows nothing of
  * it, and a call that is new is swept if it is of one of these; else it adds an entry.
  *
- * Left out is what can be made to fail from outside: a bad descriptor, address, VMA.
+ * Left out is what can be made to fail from outside (a bad descriptor, address, VMA, a
+ * process that has ended), and what nobody could do anything about: a file that is missing
+ * in debugfs, a mapping that the caller keeps (vm_munmap()).
  */
 #ifndef _GUESTMEM_FAIL_H
 #define _GUESTMEM_FAIL_H
@@ -19,16 +21,21 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
+#include <linux/iommu.h>
 #include <linux/miscdevice.h>
 #include <linux/mman.h>
 #include <linux/mount.h>
+#include <linux/mutex.h>
 #include <linux/pagemap.h>
+#include <linux/pseudo_fs.h>
 #include <linux/sched/signal.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/splice.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
 #include <linux/vmalloc.h>
+#include <linux/wait.h>
 
 bool gm_fail_step(void);
 
@@ -83,6 +90,11 @@ GM_FAIL(int, dma_map_sgtable,
 	 unsigned long attrs), -ENOMEM, dma_map_sgtable(dev, sgt, dir, attrs))
 #define dma_map_sgtable(...) gm_fail_dma_map_sgtable(__VA_ARGS__)
 
+/* An address that the device does not see as what was mapped: as with a bounce buffer. */
+GM_FAIL(phys_addr_t, iommu_iova_to_phys, (struct iommu_domain *domain, dma_addr_t iova), 0,
+	iommu_iova_to_phys(domain, iova))
+#define iommu_iova_to_phys(...) gm_fail_iommu_iova_to_phys(__VA_ARGS__)
+
 /* A new entry may need a node. One in the place of a reserved one does not. */
 GM_FAIL(int, xa_alloc_cyclic,
 	(struct xarray *xa, u32 *id, void *entry, struct xa_limit limit, u32 *next, gfp_t gfp),
@@ -90,6 +102,10 @@ GM_FAIL(int, xa_alloc_cyclic,
 #define xa_alloc_cyclic(...) gm_fail_xa_alloc_cyclic(__VA_ARGS__)
 
 /* The caller's memory */
+GM_FAIL(int, get_user, (u32 *to, const u32 __user *from), -EFAULT, get_user(*to, from))
+#undef get_user
+#define get_user(to, from) gm_fail_get_user(&(to), from)
+
 GM_FAIL(unsigned long, copy_from_user, (void *to, const void __user *from, unsigned long n),
 	n, copy_from_user(to, from, n))
 #define copy_from_user(...) gm_fail_copy_from_user(__VA_ARGS__)
@@ -137,6 +153,12 @@ static inline int gm_fail_pin_user_pages_fast(unsigned long start, int npages,
 
 #define pin_user_pages_fast(...) gm_fail_pin_user_pages_fast(__VA_ARGS__)
 
+GM_FAIL(long, get_user_page,
+	(struct mm_struct *mm, unsigned long address, unsigned int flags, struct page **page),
+	-EFAULT, gm_get_user_page(mm, address, flags, page))
+#undef gm_get_user_page
+#define gm_get_user_page(...) gm_fail_get_user_page(__VA_ARGS__)
+
 GM_FAIL(unsigned long, vm_mmap,
 	(struct file *file, unsigned long addr, unsigned long len, unsigned long prot,
 	 unsigned long flags, unsigned long offset), -ENOMEM,
@@ -153,6 +175,20 @@ GM_FAIL(int, mmu_interval_notifier_insert,
 GM_FAIL(int, mmap_read_lock_killable, (struct mm_struct *mm), -EINTR,
 	mmap_read_lock_killable(mm))
 #define mmap_read_lock_killable(...) gm_fail_mmap_read_lock_killable(__VA_ARGS__)
+
+GM_FAIL(int, mutex_lock_killable, (struct mutex *mutex), -EINTR, mutex_lock_killable(mutex))
+#undef mutex_lock_killable
+#define mutex_lock_killable(...) gm_fail_mutex_lock_killable(__VA_ARGS__)
+
+#undef wait_event_killable_timeout
+#define wait_event_killable_timeout(wq_head, condition, timeout)		\
+	(gm_fail_step() ? -ERESTARTSYS :					\
+	 __wait_event_killable_timeout(wq_head, condition, timeout))
+
+/* Not -ERESTARTSYS: with no signal there is nobody to make something else of it. */
+#undef wait_event_interruptible
+#define wait_event_interruptible(wq_head, condition)				\
+	(gm_fail_step() ? -EINTR : __wait_event_interruptible(wq_head, condition))
 
 GM_FAIL(int, fatal_signal_pending, (struct task_struct *task), 1, fatal_signal_pending(task))
 #define fatal_signal_pending(...) gm_fail_fatal_signal_pending(__VA_ARGS__)
@@ -204,6 +240,14 @@ GM_FAIL(struct vfsmount *, kern_mount, (struct file_system_type *type), ERR_PTR(
 	kern_mount(type))
 #undef kern_mount
 #define kern_mount(...) gm_fail_kern_mount(__VA_ARGS__)
+
+GM_FAIL(struct pseudo_fs_context *, init_pseudo, (struct fs_context *fc, unsigned long magic),
+	NULL, init_pseudo(fc, magic))
+#define init_pseudo(...) gm_fail_init_pseudo(__VA_ARGS__)
+
+GM_FAIL(int, seq_open, (struct file *file, const struct seq_operations *op), -ENOMEM,
+	seq_open(file, op))
+#define seq_open(...) gm_fail_seq_open(__VA_ARGS__)
 
 GM_FAIL(int, misc_register, (struct miscdevice *misc), -ENOMEM, misc_register(misc))
 #define misc_register(...) gm_fail_misc_register(__VA_ARGS__)
