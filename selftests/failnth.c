@@ -7,10 +7,10 @@
  * be undone by what undoes it. What there is, is compared: regions, locks, pins,
  * charges, descriptors, mappings, the memory's bytes.
  *
- * Steps are made to fail by whom there is of
+ * Steps are made to fail by
  *  - the module itself, built with GUESTMEM_FAIL_NTH=y: every call of its own
  *    (module/fail.h), on any kernel;
- *  - the kernel, with fault injection: every allocation and user access on the way.
+ *  - the kernel, if it has fault injection: every allocation and user access on the way.
  *
  * A new operation joins by an entry in the table `ops`.
  */
@@ -61,24 +61,27 @@ static const char *const kernel_knobs[][2] = {
 	{ "/sys/kernel/debug/fail_usercopy/verbose", "0" },
 };
 
+/* Those there are: the module's, and of the kernel's all or none. Returns 0 or -errno. */
 static int injectors_open(void)
 {
-	unsigned int i;
-	int n = 0, fd;
+	unsigned int i, missing = 0;
+	int fd, rc = 0;
 
+	for (i = 0; i < ARRAY_SIZE(injectors); i++)
+		injectors[i].fd = open(injectors[i].path, O_RDWR | O_CLOEXEC);
+	if (injectors[0].fd < 0)
+		return -ENOENT;
 	for (i = 0; i < ARRAY_SIZE(kernel_knobs); i++) {
 		fd = open(kernel_knobs[i][0], O_WRONLY | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		if (write(fd, kernel_knobs[i][1], 1) != 1)
-			fprintf(stderr, "# %s: %s\n", kernel_knobs[i][0], strerror(errno));
+		if (fd < 0 || write(fd, kernel_knobs[i][1], 1) != 1) {
+			rc = -errno;
+			missing++;
+		}
 		close(fd);
 	}
-	for (i = 0; i < ARRAY_SIZE(injectors); i++) {
-		injectors[i].fd = open(injectors[i].path, O_RDWR | O_CLOEXEC);
-		n += injectors[i].fd >= 0;
-	}
-	return n;
+	if (injectors[1].fd < 0)
+		return missing == ARRAY_SIZE(kernel_knobs) ? 0 : -ENOENT;
+	return rc;
 }
 
 /*
@@ -115,6 +118,9 @@ static bool disarm(const struct injector *injector)
 	return !atoi(text);
 }
 
+/* All that there is. */
+#define GUESTS	"/sys/kernel/debug/guestmem/guests"
+
 /* ---- what operations are done with ---- */
 
 /**
@@ -134,6 +140,8 @@ static bool disarm(const struct injector *injector)
  * @view_id: its number
  * @domain: a domain; made by what needs it
  * @session: a session of it; likewise
+ * @by: whose memory it is that is accessed: the guest, a view, or a session
+ * @base: where the first region is there; see MID()
  * @handle: what an operation made, for what undoes it
  * @at: likewise, a mapping
  * @at_len: its length, 0 if there is none
@@ -147,6 +155,8 @@ struct scene {
 	unsigned char *map;
 	int event, pipe[2], edu, kapi, view, domain, session;
 	__u64 view_id;
+	int by;
+	__u64 base;
 	__u32 handle;
 	void *at;
 	size_t at_len;
@@ -154,6 +164,10 @@ struct scene {
 };
 
 #define BUF_LEN	(3 * 4096)
+
+/* Of the first region: all but the page at each end. */
+#define MID(s)	((s)->base + PG)
+#define MID_LEN	(SMALL_LEN - 2 * PG)
 
 /* ---- the operations: each 0 or more, or -errno ---- */
 
@@ -239,6 +253,19 @@ static int undo_remove(struct scene *s)
 	return gm_mem_add(s->guest.fd, &s->small, SMALL_GPA, 0, SMALL_LEN, 0, &s->id);
 }
 
+/* Whose lock it is does not let go: it is waited for, and stays. */
+static int run_revoke_locked(struct scene *s)
+{
+	struct guestmem_region_remove rm;
+	int rc = gm_region_remove(s->guest.fd, &rm, .id = s->id, .flags = GUESTMEM_REMOVE_FORCE,
+				  .timeout_ms = 1);
+
+	/* What it says of the lock may be what could not be delivered. */
+	if (rc == -ETIMEDOUT)
+		return rm.nlocks == 1 ? 0 : -EFAULT;
+	return rc ? rc : -EPROTO;
+}
+
 static int run_list(struct scene *s)
 {
 	struct guestmem_region entries[8];
@@ -257,11 +284,11 @@ static int run_list_wide(struct scene *s)
 
 static int run_translate(struct scene *s)
 {
-	const struct guestmem_range range = { .gpa = SMALL_GPA, .len = SMALL_LEN };
+	const struct guestmem_range range = { .gpa = MID(s), .len = MID_LEN };
 	struct guestmem_extent extents[40];
 	struct guestmem_translate t;
 
-	return gm_translate(s->guest.fd, &t, .ranges = (uintptr_t)&range, .nranges = 1,
+	return gm_translate(s->by, &t, .ranges = (uintptr_t)&range, .nranges = 1,
 			    .extents = (uintptr_t)extents, .nextents = ARRAY_SIZE(extents));
 }
 
@@ -271,11 +298,19 @@ static int run_lock(struct scene *s)
 	struct guestmem_lock lock;
 	int rc;
 
-	rc = gm_lock(s->guest.fd, &lock, .gpa = SMALL_GPA, .len = SMALL_LEN,
+	rc = gm_lock(s->by, &lock, .gpa = MID(s), .len = MID_LEN,
 		     .direction = GUESTMEM_DMA_BIDIRECTIONAL, .extents = (uintptr_t)extents,
 		     .nextents = ARRAY_SIZE(extents));
 	s->handle = lock.handle;
 	return rc;
+}
+
+static int undo_revoke_locked(struct scene *s)
+{
+	int rc = gm_unlock_handle(s->by, s->handle);
+
+	rc = rc ? rc : undo_remove(s);
+	return rc ? rc : run_lock(s);
 }
 
 /* Two regions: the first try has no room for the second. */
@@ -294,17 +329,18 @@ static int run_lock_pages(struct scene *s)
 
 static int run_unlock(struct scene *s)
 {
-	return gm_unlock_handle(s->guest.fd, s->handle);
+	return gm_unlock_handle(s->by, s->handle);
 }
 
-static int run_fill(struct scene *s)
+/* Longer than what is done in one go. */
+static int run_fill_huge(struct scene *s)
 {
 	struct guestmem_fill fill;
 
 	return gm_fill(s->guest.fd, &fill, .gpa = HUGE_GPA + 1, .len = GM_HUGE - 2, .value = 3);
 }
 
-static int run_copy(struct scene *s)
+static int run_copy_huge(struct scene *s)
 {
 	struct guestmem_copy copy;
 
@@ -312,12 +348,27 @@ static int run_copy(struct scene *s)
 		       .len = SMALL_LEN - 100);
 }
 
+static int run_fill(struct scene *s)
+{
+	struct guestmem_fill fill;
+
+	return gm_fill(s->by, &fill, .gpa = MID(s) + 1, .len = MID_LEN - 2, .value = 3);
+}
+
+static int run_copy(struct scene *s)
+{
+	struct guestmem_copy copy;
+
+	return gm_copy(s->by, &copy, .dst = MID(s) + 100, .src = MID(s) + MID_LEN / 2,
+		       .len = MID_LEN / 2 - 100);
+}
+
 static int run_atomic(struct scene *s)
 {
 	struct guestmem_atomic atomic;
 
-	return gm_atomic(s->guest.fd, &atomic, .op = GUESTMEM_ATOMIC_ADD, .width = 8,
-			 .gpa = SMALL_GPA, .operand = { 1 });
+	return gm_atomic(s->by, &atomic, .op = GUESTMEM_ATOMIC_ADD, .width = 8, .gpa = MID(s),
+			 .operand = { 1 });
 }
 
 static int run_eventfd(struct scene *s)
@@ -369,7 +420,7 @@ static int run_limit(struct scene *s)
 {
 	struct guestmem_view_limit limit;
 	int rc = gm_view_limit(s->guest.fd, &limit, .id = s->view_id,
-			       .rights = GUESTMEM_RIGHT_READ);
+			       .rights = GUESTMEM_RIGHT_READ, .timeout_ms = 1);
 
 	/* What it says of the lock may be what could not be delivered. */
 	if (rc == -ETIMEDOUT)
@@ -385,6 +436,15 @@ static int undo_limit(struct scene *s)
 	munmap(s->at, PG);
 	close(s->view);
 	return prepare_limit(s);
+}
+
+/* All that can be done by a view, but to make others. */
+static int by_view(struct scene *s)
+{
+	s->view = gm_view(s->guest.fd, SMALL_GPA, SMALL_LEN, GM_CLIENT_RIGHTS, 0, NULL);
+	s->by = s->view;
+	s->base = 0;
+	return s->view < 0 ? s->view : 0;
 }
 
 static int run_views(struct scene *s)
@@ -537,26 +597,56 @@ static int undo_unmap(struct scene *s)
 	return rc ? rc : run_export(s);
 }
 
-static int run_session_read(struct scene *s)
+/* Who exported all but some bytes. */
+static int by_session(struct scene *s)
 {
-	ssize_t n = pread(s->session, s->buf, BUF_LEN, 9);
+	int rc = prepare_export(s);
 
-	return n > 0 && gm_pattern_cmp(s->buf, 9, n) ? -EPROTO : err(n);
-}
-
-static int run_session_lock(struct scene *s)
-{
-	struct guestmem_lock lock;
-	int rc = gm_lock(s->session, &lock, .gpa = PG, .len = SMALL_LEN - 2 * PG,
-			 .direction = GUESTMEM_DMA_BIDIRECTIONAL);
-
-	s->handle = lock.handle;
+	s->by = s->session;
+	s->base = 0;
 	return rc;
 }
 
-static int undo_session_lock(struct scene *s)
+/* With the region go its mappings, */
+static int undo_domain_remove(struct scene *s)
 {
-	return gm_unlock_handle(s->session, s->handle);
+	int rc = undo_remove(s);
+
+	return rc ? rc : map_halves(s);
+}
+
+/* ... and exports end by force. */
+static int undo_domain_revoke(struct scene *s)
+{
+	int rc = undo_remove(s);
+
+	return rc ? rc : undo_unmap(s);
+}
+
+/* What a session's DMA lock is on: it is waited for, and stays. */
+static int run_unmap_locked(struct scene *s)
+{
+	struct guestmem_domain_unmap du;
+	int rc = gm_domain_unmap(s->domain, &du, .len = HALF_LEN, .timeout_ms = 1);
+
+	if (rc == -ETIMEDOUT)
+		return du.nusers == 1 ? 0 : -EFAULT;
+	return rc ? rc : -EPROTO;
+}
+
+static int undo_unmap_locked(struct scene *s)
+{
+	int rc = run_unlock(s);
+
+	rc = rc ? rc : undo_unmap(s);
+	return rc ? rc : run_lock(s);
+}
+
+static int run_domain_poll(struct scene *s)
+{
+	struct pollfd fd = { .fd = s->domain, .events = POLLIN };
+
+	return err(poll(&fd, 1, 0));
 }
 
 static int run_records(struct scene *s)
@@ -582,14 +672,14 @@ static int prepare_records(struct scene *s)
 
 static int run_pread(struct scene *s)
 {
-	ssize_t n = pread(s->guest.fd, s->buf, BUF_LEN, SMALL_GPA + 5);
+	ssize_t n = pread(s->by, s->buf, BUF_LEN, MID(s) + 5);
 
-	return n > 0 && gm_pattern_cmp(s->buf, 5, n) ? -EPROTO : err(n);
+	return n > 0 && gm_pattern_cmp(s->buf, PG + 5, n) ? -EPROTO : err(n);
 }
 
 static int run_pwrite(struct scene *s)
 {
-	return err(pwrite(s->guest.fd, s->buf, BUF_LEN, SMALL_GPA + 5));
+	return err(pwrite(s->by, s->buf, BUF_LEN, MID(s) + 5));
 }
 
 static int run_splice(struct scene *s)
@@ -650,13 +740,10 @@ static int undo_epoll(struct scene *s)
 	return err(epoll_ctl(s->handle, EPOLL_CTL_DEL, s->guest.fd, NULL));
 }
 
-static int run_fdinfo(struct scene *s)
+static int read_file(struct scene *s, const char *path)
 {
-	char path[64];
-	int fd, rc;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
 
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", s->guest.fd);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	rc = err(read(fd, s->buf, BUF_LEN));
@@ -664,9 +751,22 @@ static int run_fdinfo(struct scene *s)
 	return rc;
 }
 
-static int map(struct scene *s, __u64 gpa, size_t len, int prot)
+static int run_fdinfo(struct scene *s)
 {
-	void *p = gm_mmap(s->guest.fd, gpa, len, prot);
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", s->guest.fd);
+	return read_file(s, path);
+}
+
+static int run_debugfs(struct scene *s)
+{
+	return read_file(s, GUESTS);
+}
+
+static int map(struct scene *s, int fd, __u64 address, size_t len, int prot)
+{
+	void *p = gm_mmap(fd, address, len, prot);
 
 	if (p == MAP_FAILED)
 		return -errno;
@@ -677,7 +777,7 @@ static int map(struct scene *s, __u64 gpa, size_t len, int prot)
 
 static int run_mmap(struct scene *s)
 {
-	return map(s, SMALL_GPA, SMALL_LEN, PROT_READ | PROT_WRITE);
+	return map(s, s->by, MID(s), MID_LEN, PROT_READ | PROT_WRITE);
 }
 
 static int undo_mmap(struct scene *s)
@@ -703,7 +803,19 @@ static int prepare_table(struct scene *s)
 
 static int run_mmap_table(struct scene *s)
 {
-	return map(s, GUESTMEM_MMAP_TABLE, s->handle, PROT_READ);
+	return map(s, s->guest.fd, GUESTMEM_MMAP_TABLE, s->handle, PROT_READ);
+}
+
+/* It is made when it is mapped for the first time: by a view that nobody has seen yet. */
+static int run_view_table(struct scene *s)
+{
+	int fd = gm_view(s->guest.fd, SMALL_GPA, SMALL_LEN, GUESTMEM_RIGHT_READ, 0, NULL), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = map(s, fd, GUESTMEM_MMAP_TABLE, s->handle, PROT_READ);
+	close(fd);
+	return rc;
 }
 
 /* A part in the middle: the mapping is split. */
@@ -768,6 +880,23 @@ static int run_fault_read(struct scene *s)
 static int run_fault_write(struct scene *s)
 {
 	return fault(gm_poke(s->map + 3 * PG, gm_pattern(3 * PG)));
+}
+
+/* Of who is not the guest: near the beginning to read, near the end to write. */
+static int run_fault_by(struct scene *s)
+{
+	unsigned char *p = s->at;
+	int rc = fault(gm_peek(p + PG));
+
+	return rc ? rc : fault(gm_poke(p + MID_LEN - PG, gm_pattern(SMALL_LEN - 2 * PG)));
+}
+
+static int undo_fault_by(struct scene *s)
+{
+	void *p = mmap(s->at, MID_LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, s->by,
+		       (off_t)MID(s));
+
+	return p == MAP_FAILED ? -errno : 0;
 }
 
 /* So that the next access faults; and the page table goes as well. */
@@ -869,7 +998,7 @@ static int undo_stale(struct scene *s)
 static int kapi(struct scene *s, __u32 op, __u64 gpa, __u64 len, __u32 value)
 {
 	struct guestmem_kapi arg = {
-		.fd = s->guest.fd, .op = op, .gpa = gpa, .len = len, .value = value,
+		.fd = s->by, .op = op, .gpa = gpa, .len = len, .value = value,
 		.buf = (uintptr_t)s->buf,
 	};
 	int rc = gm_ioctl(s->kapi, GUESTMEM_KAPI, &arg);
@@ -879,12 +1008,12 @@ static int kapi(struct scene *s, __u32 op, __u64 gpa, __u64 len, __u32 value)
 
 static int run_kapi_read(struct scene *s)
 {
-	return kapi(s, GUESTMEM_KAPI_READ, SMALL_GPA + 9, 2 * PG, 0);
+	return kapi(s, GUESTMEM_KAPI_READ, MID(s) + 9, 2 * PG, 0);
 }
 
 static int run_kapi_write(struct scene *s)
 {
-	return kapi(s, GUESTMEM_KAPI_WRITE, SMALL_GPA + 9, 2 * PG, 0);
+	return kapi(s, GUESTMEM_KAPI_WRITE, MID(s) + 9, 2 * PG, 0);
 }
 
 static int run_kapi_fill(struct scene *s)
@@ -899,7 +1028,7 @@ static int run_kapi_cmpxchg(struct scene *s)
 
 static int run_kapi_sg(struct scene *s)
 {
-	return kapi(s, GUESTMEM_KAPI_SG, SMALL_GPA + 9, SMALL_LEN - 99, PG);
+	return kapi(s, GUESTMEM_KAPI_SG, MID(s) + 9, MID_LEN - 99, PG);
 }
 
 static int edu_open(struct scene *s)
@@ -910,7 +1039,7 @@ static int edu_open(struct scene *s)
 
 static int run_edu_attach(struct scene *s)
 {
-	struct guestmem_edu_attach attach = { .fd = s->guest.fd };
+	struct guestmem_edu_attach attach = { .fd = s->by };
 
 	return gm_ioctl(s->edu, GUESTMEM_EDU_ATTACH, &attach);
 }
@@ -929,16 +1058,22 @@ static int prepare_edu(struct scene *s)
 	return rc ? rc : run_edu_attach(s);
 }
 
+/* What would bounce is refused, and nothing else here is so: see module/fail.h. */
+static int refused(int rc)
+{
+	return rc == -EOPNOTSUPP ? -ENOMEM : rc;
+}
+
 static int run_edu_map(struct scene *s)
 {
 	struct guestmem_edu_map map = {
-		.gpa = SMALL_GPA + 11, .len = SMALL_LEN - 11,
+		.gpa = MID(s) + 11, .len = MID_LEN - 11,
 		.direction = GUESTMEM_DMA_BIDIRECTIONAL,
 	};
 	int rc = gm_ioctl(s->edu, GUESTMEM_EDU_MAP, &map);
 
 	s->handle = map.map;
-	return rc;
+	return refused(rc);
 }
 
 static int run_edu_unmap(struct scene *s)
@@ -951,10 +1086,10 @@ static int run_edu_unmap(struct scene *s)
 static int run_edu_xfer(struct scene *s)
 {
 	struct guestmem_edu_xfer xfer = {
-		.gpa = SMALL_GPA + 3, .len = 64, .direction = GUESTMEM_DMA_TO_DEVICE,
+		.gpa = MID(s) + 3, .len = 64, .direction = GUESTMEM_DMA_TO_DEVICE,
 	};
 
-	return gm_ioctl(s->edu, GUESTMEM_EDU_XFER, &xfer);
+	return refused(gm_ioctl(s->edu, GUESTMEM_EDU_XFER, &xfer));
 }
 
 static int prepare_edu_map(struct scene *s)
@@ -977,9 +1112,19 @@ static int undo_edu_revoke(struct scene *s)
 	return rc ? rc : run_edu_map(s);
 }
 
+/* Likewise what a domain took back. */
+static int undo_edu_domain_unmap(struct scene *s)
+{
+	int rc = run_edu_unmap(s);
+
+	rc = rc ? rc : undo_unmap(s);
+	return rc ? rc : run_edu_map(s);
+}
+
 /**
  * struct op - an operation
  * @name: its name
+ * @by: makes who does it; NULL: it is the guest
  * @prepare: what it needs beside the scene; NULL if nothing
  * @run: the operation
  * @undo: brings back what there was, after success; NULL if nothing changed
@@ -990,6 +1135,7 @@ static int undo_edu_revoke(struct scene *s)
  */
 struct op {
 	const char *name;
+	int (*by)(struct scene *s);
 	int (*prepare)(struct scene *s);
 	int (*run)(struct scene *s);
 	int (*undo)(struct scene *s);
@@ -997,6 +1143,23 @@ struct op {
 	bool stays;
 	bool cannot_fail;
 };
+
+/* What is done by a view, or a session, as by the guest. */
+#define BY_OPS(op, who) \
+	op(who##_read, .by = by_##who, .run = run_pread) \
+	op(who##_write, .by = by_##who, .run = run_pwrite, .writes = true) \
+	op(who##_fill, .by = by_##who, .run = run_fill, .writes = true) \
+	op(who##_copy, .by = by_##who, .run = run_copy, .writes = true) \
+	op(who##_atomic, .by = by_##who, .run = run_atomic, .writes = true) \
+	op(who##_translate, .by = by_##who, .run = run_translate) \
+	op(who##_lock, .by = by_##who, .run = run_lock, .undo = run_unlock) \
+	op(who##_mmap, .by = by_##who, .run = run_mmap, .undo = undo_mmap) \
+	op(who##_fault, .by = by_##who, .prepare = run_mmap, .run = run_fault_by, \
+	   .undo = undo_fault_by, .cannot_fail = true) \
+	op(who##_kapi_write, .by = by_##who, .run = run_kapi_write, .writes = true) \
+	op(who##_kapi_sg, .by = by_##who, .run = run_kapi_sg) \
+	op(who##_edu_map, .by = by_##who, .prepare = prepare_edu, .run = run_edu_map, \
+	   .undo = run_edu_unmap)
 
 #define OPS(op) \
 	op(open, .run = run_open, .undo = undo_close) \
@@ -1008,14 +1171,16 @@ struct op {
 	op(add_hugetlb, .run = run_add_hugetlb, .undo = undo_add) \
 	op(remove, .run = run_remove, .undo = undo_remove, .stays = true) \
 	op(revoke, .run = run_revoke, .undo = undo_remove, .stays = true) \
+	op(revoke_locked, .prepare = run_lock, .run = run_revoke_locked, \
+	   .undo = undo_revoke_locked, .stays = true) \
 	op(list, .run = run_list) \
 	op(list_wide, .run = run_list_wide) \
 	op(translate, .run = run_translate) \
 	op(lock, .run = run_lock, .undo = run_unlock) \
 	op(lock_pages, .run = run_lock_pages, .undo = run_unlock) \
 	op(unlock, .prepare = run_lock, .run = run_unlock, .undo = run_lock) \
-	op(fill, .run = run_fill, .writes = true) \
-	op(copy, .run = run_copy, .writes = true) \
+	op(fill, .run = run_fill_huge, .writes = true) \
+	op(copy, .run = run_copy_huge, .writes = true) \
 	op(atomic, .run = run_atomic, .writes = true) \
 	op(eventfd, .run = run_eventfd, .undo = run_eventfd_end) \
 	op(eventfd_end, .prepare = run_eventfd, .run = run_eventfd_end, .undo = run_eventfd) \
@@ -1036,9 +1201,13 @@ struct op {
 	   .stays = true) \
 	op(release_all, .prepare = prepare_export, .run = run_release_all, \
 	   .undo = undo_release, .stays = true) \
-	op(session_read, .prepare = prepare_export, .run = run_session_read) \
-	op(session_lock, .prepare = prepare_export, .run = run_session_lock, \
-	   .undo = undo_session_lock) \
+	op(domain_remove, .prepare = prepare_domain, .run = run_remove, \
+	   .undo = undo_domain_remove, .stays = true) \
+	op(domain_revoke, .prepare = prepare_export, .run = run_revoke, \
+	   .undo = undo_domain_revoke, .stays = true) \
+	op(domain_unmap_locked, .by = by_session, .prepare = run_lock, \
+	   .run = run_unmap_locked, .undo = undo_unmap_locked, .stays = true) \
+	op(domain_poll, .prepare = prepare_records, .run = run_domain_poll) \
 	op(records, .prepare = prepare_records, .run = run_records, .undo = undo_records, \
 	   .stays = true) \
 	op(pread, .run = run_pread) \
@@ -1050,8 +1219,10 @@ struct op {
 	op(poll, .run = run_poll) \
 	op(epoll, .prepare = prepare_epoll, .run = run_epoll, .undo = undo_epoll) \
 	op(fdinfo, .run = run_fdinfo) \
+	op(debugfs, .run = run_debugfs) \
 	op(mmap, .run = run_mmap, .undo = undo_mmap) \
 	op(mmap_table, .prepare = prepare_table, .run = run_mmap_table, .undo = undo_mmap) \
+	op(view_table, .prepare = prepare_table, .run = run_view_table, .undo = undo_mmap) \
 	op(munmap_part, .run = run_munmap_part, .undo = undo_munmap_part) \
 	op(mremap, .prepare = prepare_mremap, .run = run_mremap, .undo = undo_mremap) \
 	op(mprotect, .run = run_mprotect, .undo = undo_mprotect) \
@@ -1072,7 +1243,11 @@ struct op {
 	op(edu_unmap, .prepare = prepare_edu_map, .run = run_edu_unmap, .undo = run_edu_map) \
 	op(edu_xfer, .prepare = prepare_edu, .run = run_edu_xfer) \
 	op(edu_revoke, .prepare = prepare_edu_map, .run = run_revoke, .undo = undo_edu_revoke, \
-	   .stays = true)
+	   .stays = true) \
+	op(edu_domain_unmap, .by = by_session, .prepare = prepare_edu_map, .run = run_unmap, \
+	   .undo = undo_edu_domain_unmap, .stays = true) \
+	BY_OPS(op, view) \
+	BY_OPS(op, session)
 
 /* ---- what there is ---- */
 
@@ -1080,6 +1255,7 @@ struct op {
  * struct state - what must be the same afterwards
  * @pins: in the system
  * @vmpin: bytes pinned by this process
+ * @charged: bytes charged to this user
  * @fd: the lowest that is free: one that leaked took it, as no operation opens two
  * @nvmas: mappings
  * @sum: of the memory's bytes
@@ -1089,12 +1265,36 @@ struct op {
 struct state {
 	long pins;
 	long vmpin;
+	__u64 charged;
 	int fd;
 	int nvmas;
 	__u64 sum;
 	struct guestmem_info info;
 	char guests[4096];
 };
+
+/* Enough for all, and so little that a region can be too much. */
+#define MEMLOCK	(64UL << 20)
+
+/* So that what is pinned is charged to the user, too. */
+static int memlock(void)
+{
+	const struct rlimit rl = { MEMLOCK, MEMLOCK };
+
+	return setrlimit(RLIMIT_MEMLOCK, &rl) ? -errno : gm_cap(CAP_IPC_LOCK, false);
+}
+
+/* Who wants more than may be charged is told what it would come to. */
+static __u64 charged(int fd)
+{
+	struct guestmem_region_add add;
+	int rc = gm_region_add(fd, &add, .backing = GUESTMEM_BACKING_USER, .gpa = HOLE_GPA,
+			       .len = MEMLOCK + PG);
+
+	if (rc != -ENOMEM || add.err.reason != GUESTMEM_REASON_MEMLOCK)
+		abort();
+	return add.err.need - add.len;
+}
 
 static int count_lines(const char *path)
 {
@@ -1128,6 +1328,7 @@ static void sample(const struct scene *s, struct state *state)
 	memset(state, 0, sizeof(*state));
 	state->pins = gm_pins();
 	state->vmpin = gm_vmpin();
+	state->charged = charged(s->guest.fd);
 	state->fd = dup(s->guest.fd);
 	if (state->fd < 0 || close(state->fd))
 		abort();
@@ -1136,7 +1337,7 @@ static void sample(const struct scene *s, struct state *state)
 	if (gm_info(s->guest.fd, &state->info))
 		abort();
 	state->info.events = 0;
-	fd = open("/sys/kernel/debug/guestmem/guests", O_RDONLY | O_CLOEXEC);
+	fd = open(GUESTS, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
 		n = read(fd, state->guests, sizeof(state->guests) - 1);
 		close(fd);
@@ -1167,25 +1368,21 @@ static void forget_history(struct state *state)
 	forget_numbers(state->guests, "faults ");
 }
 
-static void expect_same(struct __test_metadata *_metadata, struct state *before,
-			struct state *now, bool history)
+static void expect_same(struct __test_metadata *_metadata, struct state before,
+			struct state now, bool history)
 {
-	double deadline = gm_now() + 5;
-
 	if (!history) {
-		forget_history(before);
-		forget_history(now);
+		forget_history(&before);
+		forget_history(&now);
 	}
-	/* Others pin too, for a while; if they just did before, the oracle sees the rest. */
-	while (now->pins > before->pins && gm_now() < deadline)
-		now->pins = gm_pins();
-	EXPECT_GE(before->pins, now->pins);
-	EXPECT_EQ(before->vmpin, now->vmpin);
-	EXPECT_EQ(before->fd, now->fd);
-	EXPECT_EQ(before->nvmas, now->nvmas);
-	EXPECT_EQ(before->sum, now->sum);
-	EXPECT_EQ(0, memcmp(&before->info, &now->info, sizeof(now->info)));
-	EXPECT_STREQ(before->guests, now->guests);
+	EXPECT_GE(before.pins, now.pins);
+	EXPECT_EQ(before.vmpin, now.vmpin);
+	EXPECT_EQ(before.charged, now.charged);
+	EXPECT_EQ(before.fd, now.fd);
+	EXPECT_EQ(before.nvmas, now.nvmas);
+	EXPECT_EQ(before.sum, now.sum);
+	EXPECT_EQ(0, memcmp(&before.info, &now.info, sizeof(now.info)));
+	EXPECT_STREQ(before.guests, now.guests);
 }
 
 /* ---- the sweep ---- */
@@ -1211,8 +1408,9 @@ FIXTURE_SETUP(failnth)
 
 	gm_guest_setup(_metadata, &s->guest);
 	ASSERT_EQ(0, rseq_end());
-	ASSERT_LE(1, injectors_open())
-		TH_LOG("the module was not built with GUESTMEM_FAIL_NTH=y, nor can the kernel inject failures");
+	ASSERT_EQ(0, memlock());
+	ASSERT_EQ(0, injectors_open())
+		TH_LOG("the module was not built with GUESTMEM_FAIL_NTH=y, or the kernel injects some failures but not all");
 	ASSERT_EQ(0, gm_mem_alloc(&s->small, GM_ANON, SMALL_LEN));
 	ASSERT_EQ(0, gm_mem_alloc(&s->huge, GM_HUGETLB, GM_HUGE));
 	ASSERT_EQ(0, gm_mem_add(s->guest.fd, &s->small, SMALL_GPA, 0, SMALL_LEN, 0, &s->id));
@@ -1235,6 +1433,10 @@ FIXTURE_SETUP(failnth)
 	s->view = -1;
 	s->domain = -1;
 	s->session = -1;
+	s->by = s->guest.fd;
+	s->base = SMALL_GPA;
+	if (variant->op.by)
+		ASSERT_EQ(0, variant->op.by(s));
 	if (variant->op.prepare)
 		ASSERT_EQ(0, variant->op.prepare(s));
 }
@@ -1264,11 +1466,12 @@ static int sweep(struct __test_metadata *_metadata, struct scene *s, const struc
 		 const struct injector *injector)
 {
 	struct state before, now;
+	double deadline;
 	bool fired = true;
 	int n, rc, undone;
 
+	sample(s, &before);
 	for (n = 1; fired && n <= MAX_STEPS && _metadata->exit_code != KSFT_FAIL; n++) {
-		sample(s, &before);
 		arm(injector, n);
 		rc = op->run(s);
 		fired = disarm(injector);
@@ -1285,10 +1488,15 @@ static int sweep(struct __test_metadata *_metadata, struct scene *s, const struc
 			gm_pattern_set(s->huge.va, s->huge.len);
 		}
 		sample(s, &now);
-		expect_same(_metadata, &before, &now, rc < 0 && !op->stays);
+		/* Others pin too, for a while; if they just did before, the oracle sees the rest. */
+		deadline = gm_now() + 5;
+		while (now.pins > before.pins && gm_now() < deadline)
+			now.pins = gm_pins();
+		expect_same(_metadata, before, now, rc < 0 && !op->stays);
 		if (_metadata->exit_code == KSFT_FAIL)
 			TH_LOG("%s, step %d by %s: %s", op->name, n, injector->path,
 			       rc < 0 ? strerror(-rc) : "success");
+		before = now;
 	}
 	EXPECT_FALSE(fired);
 	*gm_figure += n - 2;
