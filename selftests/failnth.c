@@ -645,8 +645,9 @@ static int undo_unmap_locked(struct scene *s)
 static int run_domain_poll(struct scene *s)
 {
 	struct pollfd fd = { .fd = s->domain, .events = POLLIN };
+	int n = poll(&fd, 1, 0);
 
-	return err(poll(&fd, 1, 0));
+	return n < 0 ? -errno : fd.revents == POLLIN ? 0 : -EPROTO;
 }
 
 static int run_records(struct scene *s)
@@ -818,18 +819,22 @@ static int run_view_table(struct scene *s)
 	return rc;
 }
 
+/*
+ * As at first: one mapping, also if it was split and that failed in the middle, since parts of
+ * it do not become one again; the next access faults, and the page table has gone as well.
+ */
+static int undo_map_all(struct scene *s)
+{
+	void *p = mmap(s->map, SMALL_LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		       s->guest.fd, SMALL_GPA);
+
+	return p == MAP_FAILED ? -errno : 0;
+}
+
 /* A part in the middle: the mapping is split. */
 static int run_munmap_part(struct scene *s)
 {
 	return err(munmap(s->map + 8 * PG, 8 * PG));
-}
-
-static int undo_munmap_part(struct scene *s)
-{
-	void *p = mmap(s->map + 8 * PG, 8 * PG, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-		       s->guest.fd, SMALL_GPA + 8 * PG);
-
-	return p == MAP_FAILED ? -errno : 0;
 }
 
 /* A place that is free, as far as we are alone. */
@@ -861,11 +866,6 @@ static int run_mprotect(struct scene *s)
 	return err(mprotect(s->map + 8 * PG, 8 * PG, PROT_READ));
 }
 
-static int undo_mprotect(struct scene *s)
-{
-	return err(mprotect(s->map, SMALL_LEN, PROT_READ | PROT_WRITE));
-}
-
 /* An access goes on when there is memory again, so it does not fail. */
 static int fault(int value)
 {
@@ -895,15 +895,6 @@ static int undo_fault_by(struct scene *s)
 {
 	void *p = mmap(s->at, MID_LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, s->by,
 		       (off_t)MID(s));
-
-	return p == MAP_FAILED ? -errno : 0;
-}
-
-/* So that the next access faults; and the page table goes as well. */
-static int undo_fault(struct scene *s)
-{
-	void *p = mmap(s->map, SMALL_LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-		       s->guest.fd, SMALL_GPA);
 
 	return p == MAP_FAILED ? -errno : 0;
 }
@@ -1223,11 +1214,11 @@ struct op {
 	op(mmap, .run = run_mmap, .undo = undo_mmap) \
 	op(mmap_table, .prepare = prepare_table, .run = run_mmap_table, .undo = undo_mmap) \
 	op(view_table, .prepare = prepare_table, .run = run_view_table, .undo = undo_mmap) \
-	op(munmap_part, .run = run_munmap_part, .undo = undo_munmap_part) \
+	op(munmap_part, .run = run_munmap_part, .undo = undo_map_all, .stays = true) \
 	op(mremap, .prepare = prepare_mremap, .run = run_mremap, .undo = undo_mremap) \
-	op(mprotect, .run = run_mprotect, .undo = undo_mprotect) \
-	op(fault_read, .run = run_fault_read, .undo = undo_fault, .cannot_fail = true) \
-	op(fault_write, .run = run_fault_write, .undo = undo_fault, .cannot_fail = true) \
+	op(mprotect, .run = run_mprotect, .undo = undo_map_all, .stays = true) \
+	op(fault_read, .run = run_fault_read, .undo = undo_map_all, .cannot_fail = true) \
+	op(fault_write, .run = run_fault_write, .undo = undo_map_all, .cannot_fail = true) \
 	op(fault_huge, .prepare = prepare_fault_huge, .run = run_fault_huge, \
 	   .undo = undo_fault_huge, .cannot_fail = true) \
 	op(access, .prepare = prepare_access, .run = run_access) \
@@ -1488,7 +1479,7 @@ static int sweep(struct __test_metadata *_metadata, struct scene *s, const struc
 			gm_pattern_set(s->huge.va, s->huge.len);
 		}
 		sample(s, &now);
-		/* Others pin too, for a while; if they just did before, the oracle sees the rest. */
+		/* Others pin too, for a while; if they did before, the oracle sees the rest. */
 		deadline = gm_now() + 5;
 		while (now.pins > before.pins && gm_now() < deadline)
 			now.pins = gm_pins();
