@@ -3,27 +3,9 @@
  * Race torture: threads of several processes do everything at once, to guests that they
  * share, on random overlapping ranges. Workers are killed and replaced meanwhile.
  *
- * What a reader may see is known, at any time:
- *
- *  - Memory that regions are made of lies in slots. A slot has one owner, a thread; it is
- *    free, or in one region. Each region that is ever tried to be added is an incarnation
- *    with a number of its own. Before REGION_ADD the owner stamps all words of the memory
- *    with number and page. A logical clock counts births (before REGION_ADD begins) and
- *    deaths (after REGION_REMOVE returned). So a stamp that was read is right only if its
- *    incarnation was not dead before the read began, was born when it ended, and has this
- *    page at this address of this guest.
- *  - After a death the owner looks that nobody wrote to the stamps, and overwrites the
- *    memory, which is still its own, with poison. Nobody may ever read poison; and it must
- *    be there unchanged when the owner uses the slot again. So no load, no store, no DMA
- *    may come late by one instruction.
- *  - Every other group of pages by guest address, "scratch", may be written by everybody.
- *    A copy is not atomic against other writers, so what is written is legal byte by byte:
- *    bytes of stamps and of what is written are below 0x80, those of poison are not.
- *  - Who removes an incarnation has claimed it before. One that is live and not claimed
- *    after an access was there all the time: then the access must not have failed.
- *
- * All of this is in shared memory, with what each worker was about to do, so that the
- * supervisor can clean up after those it kills.
+ * What may be read and written is known at any time: of guests by what is in torture_model.h,
+ * of sessions of their domains by what is in torture_domain.h. Both begin with what always
+ * holds.
  *
  * An operation is a function and a line in operations[].
  *
@@ -31,12 +13,10 @@
  * chooses by, as far as its choices do not depend on what the others did; ./torture, which
  * looks for what is new, gives another one each time.
  */
-#include "guestmem_test.h"
-#include "modules/guestmem_edu.h"
-#include "modules/guestmem_kapi.h"
+#include "torture_model.h"
+#include "torture_domain.h"
 
 #include <limits.h>
-#include <stdarg.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -45,600 +25,6 @@ GM_FIGURE("operations raced")
 /* It may run for days; the supervisor looks for workers that hang. */
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	INT_MAX
-#define HANG_SECONDS		300
-
-#define NGUESTS			2	/* that all workers share */
-#define NPROCESSES		3
-#define NWORKERS_MAX		24
-#define NHANDLES		16
-#define NMAPS			4	/* for the device, of a worker */
-#define NEXTENTS		8	/* remembered of a lock */
-#define NINCARNATIONS		(1U << 17)
-#define NUMBER_MASK		((1U << 28) - 1)
-
-#define SPACE_LEN		(4 * GM_HUGE)	/* where regions lie */
-#define BUSY_LEN		(GM_HUGE / 2)	/* where most of them do */
-#define SLOT_LEN		(32 * PG)
-#define BUF_LEN			(16 * PG)
-#define SCRATCH_LEN		(4 * PG)
-
-#define TOP_BITS		0x8080808080808080ULL
-#define POISON			(TOP_BITS | 0x3031323334353637ULL)
-
-/* ---- the model ---- */
-
-enum state { GONE, BORN, LIVE };
-
-/**
- * struct incarnation - a region, from before it is added until after it was removed
- * @number: what its stamps say; the entry of the table is @number % NINCARNATIONS
- * @state: BORN until REGION_ADD has returned; an entry that is GONE is used again
- * @claim: 1 + the worker that removes it
- * @born: when REGION_ADD was about to be called; 0 if not yet
- * @gone: when REGION_REMOVE had returned; 0 if not yet
- * @guest: its guest's number
- * @gpa: first address
- * @len: bytes
- * @flags: GUESTMEM_REGION_*
- * @id: the region's number, once it is live
- * @pid: process that adds it
- */
-struct incarnation {
-	atomic_uint number;
-	atomic_uint state;
-	atomic_uint claim;
-	atomic_ullong born;
-	atomic_ullong gone;
-	__u64 guest;
-	__u64 gpa;
-	size_t len;
-	__u32 flags;
-	__u32 id;
-	pid_t pid;
-};
-
-/* ANON is what is passed on; a child adds its copy of ORPHAN and leaves it behind. */
-enum { ANON, MEMFD, TMPFS, HUGE, ORPHAN, NSLOTS };
-
-/**
- * struct hold - a DMA lock
- * @handle: its handle; 0 if there is none
- * @guest: index of the guest
- * @gpa: first address
- * @len: bytes
- * @nextents: how many of its extents are known
- * @extents: these
- */
-struct hold {
-	__u32 handle;
-	__u32 guest;
-	__u64 gpa;
-	__u64 len;
-	__u32 nextents;
-	struct guestmem_extent extents[NEXTENTS];
-};
-
-#define NOPS_MAX	48
-
-/**
- * struct record - what is left of a worker that was killed
- * @random: state of its random numbers
- * @slots: number of the incarnation in each slot; 0 if it is free
- * @claimed: number of the incarnation that it removes; 0 if none
- * @holds: its DMA locks, which are the file's, and so outlive it
- * @op: what it does
- * @done: how often it did each operation
- * @refused: how often each was refused, or there was nothing to do it with
- */
-struct record {
-	__u64 random;
-	atomic_uint slots[NSLOTS];
-	atomic_uint claimed;
-	struct hold holds[NHANDLES];
-	atomic_uint op;
-	atomic_ulong done[NOPS_MAX];
-	atomic_ulong refused[NOPS_MAX];
-};
-
-static struct {
-	atomic_bool stop;
-	atomic_ullong clock;
-	atomic_uint next_number;
-	atomic_ullong device_free;	/* when the next transfer may begin, in ms */
-	atomic_bool bad;
-	char why[256];
-	pid_t pids[NPROCESSES];
-	struct record records[NWORKERS_MAX];
-	struct incarnation incarnations[NINCARNATIONS];
-} *model;
-
-/**
- * struct place - where to access a guest
- * @fd: the guest
- * @guest: its number
- * @gpa: the address
- */
-struct place {
-	int fd;
-	__u64 guest;
-	__u64 gpa;
-};
-
-/**
- * struct slot - memory for one region, as its owner sees it
- * @mem: the memory
- * @offset: where in it the last region was
- * @len: how long that was
- * @poisoned: there is poison there
- * @discarded: the guest has other pages than @mem
- * @fd: the guest it is in, if that is none of all workers; else -1
- */
-struct slot {
-	struct gm_mem mem;
-	size_t offset;
-	size_t len;
-	bool poisoned;
-	bool discarded;
-	int fd;
-};
-
-/**
- * struct worker - a thread
- * @thread: the thread
- * @index: its number
- * @random: state of its random numbers
- * @record: what outlives it
- * @slots: its memory
- * @map: a mapping of its own, or NULL
- * @map_len: bytes
- * @map_at: what it maps
- * @received: a guest that was passed to it; its fd is -1 if there is none
- * @edu: the device
- * @maps: what is mapped for the device
- */
-struct worker {
-	pthread_t thread;
-	unsigned int index;
-	__u64 random;
-	struct record *record;
-	struct slot slots[NSLOTS];
-	unsigned char *map;
-	size_t map_len;
-	struct place map_at;
-	struct place received;
-	int edu;
-	struct guestmem_edu_map maps[NMAPS];
-};
-
-static struct worker workers[NWORKERS_MAX];
-static unsigned int nworkers, nthreads;
-static struct place guests[NGUESTS];
-static int socks[2], kapi_fd, mem_fd;
-/* Of each process: all of a guest's space, mapped in changing pieces. */
-static unsigned char *arenas[NGUESTS];
-
-static __thread unsigned char buf[16 * 4096] __attribute__((aligned(8)));
-
-static __u64 rnd(struct worker *w, __u64 below)
-{
-	w->random ^= w->random << 13;
-	w->random ^= w->random >> 7;
-	w->random ^= w->random << 17;
-	return (w->random >> 8) % below;
-}
-
-/* Whole before it is told: whoever tells may be killed any time. */
-static void __attribute__((format(printf, 1, 2))) wrong(const char *format, ...)
-{
-	char why[sizeof(model->why)];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(why, sizeof(why), format, args);
-	va_end(args);
-	if (!atomic_load(&model->bad))
-		memcpy(model->why, why, sizeof(why));
-	atomic_store(&model->bad, true);
-	atomic_store(&model->stop, true);
-}
-
-static __u64 now(void)
-{
-	return atomic_load(&model->clock);
-}
-
-static __u64 tick(void)
-{
-	return atomic_fetch_add(&model->clock, 1) + 1;
-}
-
-/* Seven bits to the byte. */
-static __u64 spread(__u64 x)
-{
-	__u64 y = 0;
-	int i;
-
-	for (i = 0; i < 8; i++)
-		y |= (x >> (7 * i) & 0x7f) << (8 * i);
-	return y;
-}
-
-static __u64 unspread(__u64 y)
-{
-	__u64 x = 0;
-	int i;
-
-	for (i = 0; i < 8; i++)
-		x |= (y >> (8 * i) & 0x7f) << (7 * i);
-	return x;
-}
-
-#define STAMP	0x2dULL
-
-static __u64 stamp(unsigned int number, size_t page)
-{
-	return spread(STAMP << 49 | (__u64)page << 28 | number);
-}
-
-static bool is_scratch(__u64 gpa)
-{
-	return gpa & SCRATCH_LEN;
-}
-
-static struct incarnation *incarnation(unsigned int number)
-{
-	return &model->incarnations[number % NINCARNATIONS];
-}
-
-/* How: what was done. Start: when it began; ended it has. */
-static void check_word(const char *how, const struct place *at, __u64 gpa, __u64 word,
-		       __u64 start)
-{
-	__u64 end = now(), fields = unspread(word), page = fields >> 28 & 0x1fffff, born, gone;
-	unsigned int number = fields & NUMBER_MASK;
-	struct incarnation *inc = incarnation(number);
-	const char *what = NULL;
-
-	born = atomic_load(&inc->born);
-	gone = atomic_load(&inc->gone);
-	if (word & TOP_BITS)
-		what = "poison, or foreign memory";
-	else if (is_scratch(gpa))
-		return;
-	else if (fields >> 49 != STAMP)
-		what = "foreign memory";
-	else if (atomic_load(&inc->number) != number)
-		what = "a stamp of long ago";
-	else if (!born || born > end)
-		what = "memory that is not added yet";
-	else if (gone && gone <= start)
-		what = "memory that was removed";
-	else if (inc->guest != at->guest || inc->gpa + page * PG != (gpa & ~(PG - 1)))
-		what = "memory of another address";
-	if (what)
-		wrong("%s gave %s: %#llx at %#llx of guest %llu, between %llu and %llu; incarnation %u: born %llu, gone %llu, guest %llu, gpa %#llx",
-		      how, what, (unsigned long long)word, (unsigned long long)gpa,
-		      (unsigned long long)at->guest, (unsigned long long)start,
-		      (unsigned long long)end, number, (unsigned long long)born,
-		      (unsigned long long)gone, (unsigned long long)inc->guest,
-		      (unsigned long long)inc->gpa);
-}
-
-static void check_words(const char *how, const struct place *at, const void *data, size_t len,
-			__u64 start)
-{
-	const __u64 *words = data;
-	size_t i;
-
-	for (i = 0; i < len / sizeof(*words); i++)
-		if (i * sizeof(*words) % PG == 0 || words[i] != words[i - 1])
-			check_word(how, at, at->gpa + i * sizeof(*words), words[i], start);
-}
-
-/* ---- slots and incarnations ---- */
-
-static struct place *guest_of(__u64 number)
-{
-	unsigned int i;
-
-	for (i = 0; i < NGUESTS; i++)
-		if (guests[i].guest == number)
-			return &guests[i];
-	return NULL;
-}
-
-static struct incarnation *of_slot(const struct worker *w, unsigned int s)
-{
-	unsigned int number = atomic_load(&w->record->slots[s]);
-
-	return number ? incarnation(number) : NULL;
-}
-
-static bool is_live(const struct incarnation *inc)
-{
-	return atomic_load(&inc->state) == LIVE && !atomic_load(&inc->claim);
-}
-
-static struct incarnation *conceive(void)
-{
-	struct incarnation *inc;
-	unsigned int number, free;
-
-	do {
-		number = (atomic_fetch_add(&model->next_number, 1) + 1) & NUMBER_MASK;
-		inc = incarnation(number);
-		free = GONE;
-	} while (!number || !atomic_compare_exchange_strong(&inc->state, &free, BORN));
-	atomic_store(&inc->number, number);
-	atomic_store(&inc->born, 0);
-	atomic_store(&inc->gone, 0);
-	atomic_store(&inc->claim, 0);
-	inc->pid = getpid();
-	return inc;
-}
-
-static void die(struct incarnation *inc)
-{
-	atomic_store(&inc->gone, tick());
-	atomic_store(&inc->state, GONE);
-}
-
-/* By memcpy() and memcmp(), which are many times faster on an emulated CPU than loops. */
-static void set_words(void *p, size_t len, __u64 word)
-{
-	size_t done, n;
-
-	*(__u64 *)p = word;
-	for (done = sizeof(word); done < len; done += n) {
-		n = done < len - done ? done : len - done;
-		memcpy((char *)p + done, p, n);
-	}
-}
-
-/* The first one that is another word, or NULL. */
-static const __u64 *other_word(const void *p, size_t len, __u64 word)
-{
-	const __u64 *words = p;
-
-	if (words[0] == word && !memcmp(words, words + 1, len - sizeof(word)))
-		return NULL;
-	while (*words == word && words < (const __u64 *)p + len / sizeof(word) - 1)
-		words++;
-	return words;
-}
-
-static void poison(struct slot *slot, size_t offset, size_t len)
-{
-	set_words(slot->mem.va + offset, len, POISON);
-}
-
-static void check_poison(const struct worker *w, struct slot *slot, size_t offset, size_t len)
-{
-	const __u64 *other = other_word(slot->mem.va + offset, len, POISON);
-
-	if (other)
-		wrong("memory of a removed region (slot %td of worker %u) was written: %#llx at offset %#tx",
-		      slot - w->slots, w->index, (unsigned long long)*other,
-		      (unsigned char *)other - slot->mem.va);
-}
-
-/* What nobody may have written to is as it was. */
-static void check_stamps(const struct incarnation *inc, const struct slot *slot)
-{
-	bool readonly = inc->flags & GUESTMEM_REGION_READONLY;
-	const unsigned char *p = slot->mem.va + slot->offset;
-	size_t page, i;
-
-	for (page = 0; page < slot->len / PG; page++, p += PG) {
-		const __u64 *words = (const __u64 *)p, *bad = NULL;
-
-		if (readonly || !is_scratch(inc->gpa + page * PG))
-			bad = other_word(p, PG, stamp(inc->number, page));
-		else
-			for (i = 0; i < PG / sizeof(*words); i++)
-				if (words[i] & TOP_BITS)
-					bad = &words[i];
-		if (bad)
-			wrong("%s memory of incarnation %u was overwritten: %#llx at %#llx",
-			      readonly ? "read-only" : "a region's", inc->number,
-			      (unsigned long long)*bad,
-			      (unsigned long long)inc->gpa + page * PG +
-			      ((const unsigned char *)bad - p));
-	}
-}
-
-/* The owner's last look at a region that is gone. */
-static void bury(struct worker *w, unsigned int s, const struct incarnation *inc)
-{
-	struct slot *slot = &w->slots[s];
-
-	if (s != ORPHAN) {
-		/* Or without a look, to meet those who are still reading. */
-		if (!slot->discarded && rnd(w, 2))
-			check_stamps(inc, slot);
-		poison(slot, slot->offset, slot->len);
-		slot->poisoned = true;
-		slot->discarded = false;
-		if (slot->fd >= 0)
-			close(slot->fd);
-		slot->fd = -1;
-	}
-	atomic_store(&w->record->slots[s], 0);
-}
-
-/* Is it free, perhaps since just now? */
-static bool slot_is_free(struct worker *w, unsigned int s)
-{
-	struct incarnation *inc = of_slot(w, s);
-
-	if (inc && atomic_load(&inc->state) == GONE) {
-		bury(w, s, inc);
-		inc = NULL;
-	}
-	return !inc;
-}
-
-static void check_overlap(const struct incarnation *inc)
-{
-	unsigned int i, s;
-
-	for (i = 0; i < nworkers; i++) {
-		for (s = 0; s < NSLOTS; s++) {
-			struct incarnation *other = of_slot(&workers[i], s);
-
-			/* While it is being added, its address may change. */
-			if (!other || other == inc || !is_live(other))
-				continue;
-			if (other->guest == inc->guest && inc->gpa < other->gpa + other->len &&
-			    other->gpa < inc->gpa + inc->len && is_live(other) && is_live(inc))
-				wrong("regions overlap: %#llx+%#zx and %#llx+%#zx",
-				      (unsigned long long)inc->gpa, inc->len,
-				      (unsigned long long)other->gpa, other->len);
-		}
-	}
-}
-
-static __u64 some_gpa(struct worker *w)
-{
-	return GM_GPA + rnd(w, (rnd(w, 4) ? BUSY_LEN : SPACE_LEN) / PG) * PG;
-}
-
-static size_t some_len(struct worker *w)
-{
-	return (1 + rnd(w, BUF_LEN / PG)) * PG;
-}
-
-/* Makes a region of a free slot. */
-static bool add(struct worker *w, unsigned int s, const struct place *guest)
-{
-	struct slot *slot = &w->slots[s];
-	bool huge = slot->mem.len >= GM_HUGE && !rnd(w, 3);
-	struct incarnation *inc;
-	int rc = -EEXIST, tries;
-	size_t page;
-
-	if (slot->poisoned)
-		check_poison(w, slot, slot->offset, slot->len);
-	slot->len = huge ? GM_HUGE : (1 + rnd(w, SLOT_LEN / PG)) * PG;
-	slot->offset = rnd(w, (slot->mem.len - slot->len) / PG + 1) * PG;
-	check_poison(w, slot, slot->offset, slot->len);
-	slot->poisoned = false;
-
-	inc = conceive();
-	inc->guest = guest->guest;
-	inc->len = slot->len;
-	inc->flags = rnd(w, 5) ? 0 : GUESTMEM_REGION_READONLY;
-	for (page = 0; page < slot->len / PG; page++)
-		set_words(slot->mem.va + slot->offset + page * PG, PG, stamp(inc->number, page));
-	atomic_store(&w->record->slots[s], inc->number);
-	atomic_store(&inc->born, tick());
-	for (tries = 0; rc == -EEXIST && tries < 4; tries++) {
-		inc->gpa = huge ? GM_GPA + rnd(w, SPACE_LEN / GM_HUGE) * GM_HUGE : some_gpa(w);
-		if (inc->gpa + inc->len > GM_GPA + SPACE_LEN)
-			inc->gpa = GM_GPA + SPACE_LEN - inc->len;
-		if (rnd(w, 2))
-			rc = gm_mem_add(guest->fd, &slot->mem, inc->gpa, slot->offset, inc->len,
-					inc->flags, &inc->id);
-		else
-			rc = gm_user_add(guest->fd, slot->mem.va + slot->offset, inc->gpa,
-					 inc->len, inc->flags, &inc->id);
-	}
-	if (rc) {
-		if (rc != -EEXIST && rc != -ENOMEM && rc != -EBUSY)
-			wrong("REGION_ADD: %s", strerror(-rc));
-		die(inc);
-		bury(w, s, inc);
-		return false;
-	}
-	atomic_store(&inc->state, LIVE);
-	check_overlap(inc);
-	return true;
-}
-
-/* Is it ours to remove? Then it must be released, or removed. */
-static bool claim(struct record *record, unsigned int index, struct incarnation *inc,
-		  unsigned int number)
-{
-	unsigned int nobody = 0;
-
-	atomic_store(&record->claimed, number);
-	if (atomic_load(&inc->state) == LIVE &&
-	    atomic_compare_exchange_strong(&inc->claim, &nobody, index + 1)) {
-		/* It may have died, and the entry be another's, just before. */
-		if (atomic_load(&inc->state) == LIVE && atomic_load(&inc->number) == number)
-			return true;
-		atomic_store(&inc->claim, 0);
-	}
-	atomic_store(&record->claimed, 0);
-	return false;
-}
-
-static void unclaim(struct record *record, struct incarnation *inc)
-{
-	atomic_store(&inc->claim, 0);
-	atomic_store(&record->claimed, 0);
-}
-
-/* What was claimed is removed. */
-static void is_removed(struct record *record, struct incarnation *inc)
-{
-	die(inc);
-	atomic_store(&record->claimed, 0);
-}
-
-/* Some incarnation that is live, most likely: one's own, or anybody's in a common guest. */
-static struct incarnation *some_incarnation(struct worker *w, bool own, unsigned int *s,
-					    unsigned int *number)
-{
-	struct worker *of = own ? w : &workers[rnd(w, nworkers)];
-	struct incarnation *inc;
-
-	*s = rnd(w, NSLOTS);
-	*number = atomic_load(&of->record->slots[*s]);
-	inc = incarnation(*number);
-	return *number && is_live(inc) && (own || guest_of(inc->guest)) ? inc : NULL;
-}
-
-/* Most likely where there is something. */
-static struct place some_place(struct worker *w)
-{
-	struct place at = guests[rnd(w, NGUESTS)];
-	const struct place *guest;
-	struct incarnation *inc;
-	unsigned int s, number;
-
-	at.gpa = some_gpa(w);
-	if (w->received.fd >= 0 && !rnd(w, 8)) {
-		at = w->received;
-		at.gpa = some_gpa(w);
-	} else if (rnd(w, 4)) {
-		inc = some_incarnation(w, false, &s, &number);
-		/* It may become another's any time: then it is just some place. */
-		guest = inc ? guest_of(inc->guest) : NULL;
-		if (guest) {
-			at = *guest;
-			at.gpa = inc->gpa + rnd(w, inc->len / PG + 1) * PG;
-		}
-	}
-	return at;
-}
-
-/* Where anybody may write; *len is cut to what of it there is. */
-static struct place some_scratch(struct worker *w, size_t *len)
-{
-	struct place at = some_place(w);
-	size_t offset;
-
-	at.gpa |= SCRATCH_LEN;
-	offset = at.gpa & (SCRATCH_LEN - 1);
-	*len = *len < SCRATCH_LEN - offset ? *len : SCRATCH_LEN - offset;
-	return at;
-}
-
-static __u64 some_word(struct worker *w)
-{
-	return rnd(w, ~0ULL) & ~TOP_BITS;
-}
 
 /* ---- operations: regions ---- */
 
@@ -745,8 +131,8 @@ static bool do_verify(struct worker *w)
 	if (!inc)
 		return false;
 	len = inc->len < BUF_LEN ? inc->len : BUF_LEN;
-	at = (struct place) { guest_fd(w, s, inc), inc->guest,
-			      inc->gpa + rnd(w, (inc->len - len) / PG + 1) * PG };
+	at = (struct place) { .fd = guest_fd(w, s, inc), .guest = inc->guest,
+			      .gpa = inc->gpa + rnd(w, (inc->len - len) / PG + 1) * PG };
 	n = pread(at.fd, buf, len, at.gpa);
 	range = (struct guestmem_range) { at.gpa, len };
 	rc = gm_translate(at.fd, &translate, .ranges = (uintptr_t)&range, .nranges = 1,
@@ -847,13 +233,6 @@ static bool do_read(struct worker *w)
 		check_words("pread", &at, buf, n > 0 ? n : 0, start);
 	} while (n > 0 && --tries);
 	return n > 0;
-}
-
-static bool may_fail(const char *what, int rc)
-{
-	if (rc && rc != -ENXIO && rc != -EACCES)
-		wrong("%s: %s", what, strerror(-rc));
-	return !rc;
 }
 
 static bool do_write(struct worker *w)
@@ -982,35 +361,6 @@ static bool do_table(struct worker *w)
 
 /* ---- operations: mappings ---- */
 
-static bool load(const char *how, const struct place *at, const unsigned char *p)
-{
-	volatile bool done = false;
-	__u64 start = now(), word;
-
-	if (!sigsetjmp(gm_sig_env, 1)) {
-		gm_sig_armed = 1;
-		word = *(const volatile __u64 *)p;
-		gm_sig_armed = 0;
-		check_word(how, at, at->gpa, word, start);
-		done = true;
-	}
-	gm_sig_armed = 0;
-	return done;
-}
-
-static bool store(unsigned char *p, __u64 word)
-{
-	volatile bool done = false;
-
-	if (!sigsetjmp(gm_sig_env, 1)) {
-		gm_sig_armed = 1;
-		*(volatile __u64 *)p = word;
-		done = true;
-	}
-	gm_sig_armed = 0;
-	return done;
-}
-
 /* Some address in a mapping of one's own, or in the process' of a guest. */
 static unsigned char *some_address(struct worker *w, struct place *at)
 {
@@ -1023,7 +373,8 @@ static unsigned char *some_address(struct worker *w, struct place *at)
 	}
 	*at = some_place(w);
 	if (at->guest != guests[0].guest && at->guest != guests[1].guest)
-		*at = (struct place) { guests[0].fd, guests[0].guest, at->gpa };
+		*at = (struct place) { .fd = guests[0].fd, .guest = guests[0].guest,
+				       .gpa = at->gpa };
 	if (at->gpa >= GM_GPA + SPACE_LEN)
 		at->gpa = GM_GPA;
 	return arenas[at->guest != guests[0].guest] + (at->gpa - GM_GPA);
@@ -1180,183 +531,6 @@ static bool do_limit_views(struct worker *w)
 	struct guestmem_view_limit limit;
 
 	return !gm_view_limit(some_place(w).fd, &limit, .flags = GUESTMEM_VIEW_ALL);
-}
-
-/*
- * ---- operations: domains ----
- *
- * Each process has a domain of each guest, and two sessions of it, that its threads share.
- * What is mapped has the same IOVA as GPA, so that it is known what may be read there. Who
- * takes the rights of all views takes theirs, too: then there are new ones, by the same
- * descriptors.
- */
-#define NSESSIONS	2
-static int domains[NGUESTS], sessions[NGUESTS][NSESSIONS];
-/* All of a guest's space, by IOVA. */
-static unsigned char *session_arenas[NGUESTS][NSESSIONS];
-
-/* What was open by @to goes, if something was. */
-static bool replace(int *to, int fd)
-{
-	int rc;
-
-	/* As when what it is made from was just revoked. */
-	if (fd < 0)
-		return false;
-	if (*to < 0) {
-		*to = fd;
-		return true;
-	}
-	rc = dup3(fd, *to, O_CLOEXEC);
-	close(fd);
-	return rc >= 0;
-}
-
-static bool make_domain(unsigned int g)
-{
-	void *p;
-	int i;
-
-	if (!replace(&domains[g], gm_domain(guests[g].fd, GM_CLIENT_RIGHTS)))
-		return false;
-	for (i = 0; i < NSESSIONS; i++) {
-		if (!replace(&sessions[g][i], gm_session(domains[g], GM_CLIENT_RIGHTS, NULL)))
-			return false;
-		p = mmap(session_arenas[g][i], SPACE_LEN, PROT_READ | PROT_WRITE, MAP_SHARED |
-			 (session_arenas[g][i] ? MAP_FIXED : 0), sessions[g][i], GM_GPA);
-		if (p == MAP_FAILED)
-			return false;
-		session_arenas[g][i] = p;
-	}
-	return true;
-}
-
-/* What a domain or session may answer while others take things away. */
-static bool may_be_refused(const char *what, int rc)
-{
-	if (rc && rc != -ENXIO && rc != -EACCES && rc != -ESTALE)
-		wrong("%s: %s", what, strerror(-rc));
-	return !rc;
-}
-
-/* Most likely where there is memory. */
-static bool do_domain_map(struct worker *w)
-{
-	struct place at = some_place(w);
-	unsigned int g = at.guest != guests[0].guest;
-	__u64 gpa = at.gpa & ~(PG - 1);
-	int rc;
-
-	rc = gm_map_iova(domains[g], gpa, (1 + rnd(w, 4)) * PG, gpa, rnd(w, 4) ?
-			 GUESTMEM_RIGHT_READ | GUESTMEM_RIGHT_WRITE : GUESTMEM_RIGHT_READ);
-	if (rc == -ESTALE || rc == -EACCES)
-		return make_domain(g);
-	return rc == -EEXIST ? false : may_be_refused("DOMAIN_MAP", rc);
-}
-
-/* Some mapping that there just was. */
-static bool some_mapping(struct worker *w, unsigned int g, struct guestmem_mapping *mapping)
-{
-	struct guestmem_domain_list dl;
-
-	return !gm_domain_list(domains[g], &dl, .iova = some_gpa(w), .nentries = 1,
-			       .entries = (uintptr_t)mapping) && dl.nentries;
-}
-
-static bool do_domain_unmap(struct worker *w)
-{
-	unsigned int g = rnd(w, NGUESTS);
-	struct guestmem_domain_unmap du;
-	struct guestmem_mapping mapping;
-	int rc;
-
-	if (!some_mapping(w, g, &mapping))
-		return false;
-	rc = gm_domain_unmap(domains[g], &du, .iova = mapping.iova, .len = mapping.len,
-			     .deadline_ms = rnd(w, 8), .timeout_ms = rnd(w, 4));
-	if (rc == -ERANGE || rc == -ETIMEDOUT)
-		return false;
-	return may_be_refused("DOMAIN_UNMAP", rc);
-}
-
-/* By system call and by mapping. */
-static bool read_by_session(struct worker *w, unsigned int g, unsigned int i, __u64 gpa)
-{
-	struct place at = { .fd = sessions[g][i], .guest = guests[g].guest, .gpa = gpa & ~7ULL };
-	unsigned int tries = 1 + rnd(w, 30);
-	bool done;
-	ssize_t n;
-
-	do {
-		__u64 start = now();
-
-		n = pread(at.fd, buf, (1 + rnd(w, BUF_LEN / 8)) * 8, at.gpa);
-		if (n < 0)
-			may_be_refused("pread by a session", -errno);
-		check_words("pread by a session", &at, buf, n > 0 ? n : 0, start);
-		done = n > 0;
-		if (at.gpa < GM_GPA + SPACE_LEN)
-			done |= load("load by a session", &at,
-				     session_arenas[g][i] + (at.gpa - GM_GPA));
-	} while (done && --tries);
-	return done;
-}
-
-static bool do_export(struct worker *w)
-{
-	unsigned int g = rnd(w, NGUESTS), i = rnd(w, NSESSIONS);
-	int ses = sessions[g][i], rc;
-	struct guestmem_mapping mapping;
-	__u32 handle;
-	size_t from;
-
-	if (!some_mapping(w, g, &mapping))
-		return false;
-	from = rnd(w, 2) ? 0 : rnd(w, mapping.len);
-	rc = gm_export_iova(ses, mapping.iova + from, mapping.len - from, mapping.rights, &handle);
-	if (rc == -ESTALE || rc == -ENOSPC)
-		return gm_release_all(ses) >= 0;
-	if (rc)
-		return may_be_refused("EXPORT", rc);
-	read_by_session(w, g, i, mapping.iova + from + 7);
-	if (!rnd(w, 2)) {
-		rc = gm_release_handle(ses, handle);
-		/* Another thread may have released all, or the end have come by force. */
-		if (rc && rc != -ENOENT && rc != -ESTALE)
-			wrong("RELEASE: %s", strerror(-rc));
-	}
-	return true;
-}
-
-/* Also what is not exported, or not yet. */
-static bool do_session_read(struct worker *w)
-{
-	unsigned int g = rnd(w, NGUESTS);
-	struct guestmem_mapping mapping;
-
-	return some_mapping(w, g, &mapping) &&
-	       read_by_session(w, g, rnd(w, NSESSIONS), mapping.iova + rnd(w, mapping.len));
-}
-
-static bool do_session_lock(struct worker *w)
-{
-	unsigned int g = rnd(w, NGUESTS);
-	int ses = sessions[g][rnd(w, NSESSIONS)], rc;
-	struct guestmem_mapping mapping;
-	struct guestmem_lock lock;
-
-	if (!some_mapping(w, g, &mapping))
-		return false;
-	rc = gm_lock(ses, &lock, .gpa = mapping.iova, .len = PG,
-		     .direction = GUESTMEM_DMA_TO_DEVICE);
-	if (rc)
-		return may_be_refused("LOCK by a session", rc);
-	usleep(rnd(w, 1000));
-	/* It is gone with its session if that was replaced. */
-	rc = gm_unlock_handle(ses, lock.handle);
-	if (rc && rc != -ENOENT)
-		wrong("UNLOCK by a session: %s", strerror(-rc));
-	return true;
 }
 
 static bool do_unmap(struct worker *w)
@@ -1532,48 +706,18 @@ static bool do_hold(struct worker *w)
 
 static bool edu_open(struct worker *w)
 {
-	struct guestmem_edu_attach attach = { .fd = guests[w->index % NGUESTS].fd };
+	struct guestmem_edu_attach attach = { 0 };
 
 	w->edu = open("/dev/guestmem_edu", O_RDWR | O_CLOEXEC);
 	memset(w->maps, 0, sizeof(w->maps));
+	w->edu_session = rnd(w, NSESSIONS);
+	attach.fd = w->realm->sessions[w->edu_session];
+	if (rnd(w, 2) && !gm_ioctl(w->edu, GUESTMEM_EDU_ATTACH, &attach))
+		return true;
+	/* Or all rights of the session have just been taken away. */
+	w->edu_session = -1;
+	attach.fd = guests[w->index % NGUESTS].fd;
 	return !gm_ioctl(w->edu, GUESTMEM_EDU_ATTACH, &attach);
-}
-
-static bool do_device_map(struct worker *w)
-{
-	struct guestmem_edu_map *map = &w->maps[rnd(w, NMAPS)];
-	struct guestmem_edu_unmap unmap = { .map = map->map };
-	int rc;
-
-	if (map->map && gm_ioctl(w->edu, GUESTMEM_EDU_UNMAP, &unmap))
-		wrong("unmap of a mapping of the device that was there");
-	*map = (struct guestmem_edu_map) { .gpa = some_place(w).gpa,
-					   .len = (1 + rnd(w, 4)) * PG,
-					   .direction = 1 + rnd(w, 3) };
-	rc = gm_ioctl(w->edu, GUESTMEM_EDU_MAP, map);
-	if (rc)
-		map->map = 0;
-	return rc == -ESTALE ? false : may_fail("mapping for the device", rc);
-}
-
-/* The device takes 0.1 s, and who takes memory back from it waits: not all the time. */
-static bool do_device_transfer(struct worker *w)
-{
-	struct guestmem_edu_map *map = &w->maps[rnd(w, NMAPS)];
-	unsigned long long free = atomic_load(&model->device_free), ms = gm_now() * 1000;
-	struct guestmem_edu_xfer xfer = { .gpa = map->gpa + rnd(w, map->len / PG + 1) * PG,
-					  .len = 8 * (1 + rnd(w, GUESTMEM_EDU_PIECE_LEN / 8)),
-					  .map = map->map };
-
-	/* What it reads is from anywhere, what it writes goes to scratch. */
-	xfer.direction = map->direction != GUESTMEM_DMA_BIDIRECTIONAL ? map->direction :
-			 1 + rnd(w, 2);
-	if (xfer.direction == GUESTMEM_DMA_FROM_DEVICE)
-		xfer.gpa |= SCRATCH_LEN;
-	if (!map->map || xfer.gpa + xfer.len > map->gpa + map->len || ms < free ||
-	    !atomic_compare_exchange_strong(&model->device_free, &free, ms + 300))
-		return false;
-	return !gm_ioctl(w->edu, GUESTMEM_EDU_XFER, &xfer);
 }
 
 /* With all its mappings. */
@@ -1583,13 +727,79 @@ static bool do_device_close(struct worker *w)
 	return edu_open(w);
 }
 
-static int kapi(int fd, __u32 op, __u64 gpa, __u64 len, __u32 value)
+/*
+ * The device takes 0.1 s, and who takes memory back from it waits: not all the time. But when
+ * the mapping of a domain was taken back the device can do nothing, which takes no time.
+ */
+static bool transfer(struct worker *w, unsigned int k)
 {
-	struct guestmem_kapi arg = { .fd = fd, .op = op, .gpa = gpa, .len = len,
-				     .buf = (uintptr_t)buf, .value = value };
-	int rc = gm_ioctl(kapi_fd, GUESTMEM_KAPI, &arg);
+	struct guestmem_edu_map *map = &w->maps[k];
+	unsigned long long free = atomic_load(&model->device_free), ms = gm_now() * 1000;
+	struct guestmem_edu_xfer xfer = { .gpa = map->gpa + rnd(w, map->len / PG + 1) * PG,
+					  .len = 8 * (1 + rnd(w, GUESTMEM_EDU_PIECE_LEN / 8)),
+					  .map = map->map };
+	bool dead;
+	int rc;
 
-	return rc ?: arg.rc;
+	/* What it reads is from anywhere, what it writes goes to scratch. */
+	xfer.direction = map->direction != GUESTMEM_DMA_BIDIRECTIONAL ? map->direction :
+			 1 + rnd(w, 2);
+	if (xfer.direction == GUESTMEM_DMA_FROM_DEVICE)
+		xfer.gpa |= SCRATCH_LEN;
+	if (!map->map || xfer.gpa + xfer.len > map->gpa + map->len)
+		return false;
+	dead = w->mappings[k] &&
+	       mapping_number(w->realm, map->gpa, map->len) != w->mappings[k];
+	if (!dead && (ms < free ||
+		      !atomic_compare_exchange_strong(&model->device_free, &free, ms + 300)))
+		return false;
+	rc = gm_ioctl(w->edu, GUESTMEM_EDU_XFER, &xfer);
+	if (!rc && dead)
+		wrong("the device reached IOVA %#llx, which was unmapped",
+		      (unsigned long long)xfer.gpa);
+	return !rc;
+}
+
+static bool do_device_transfer(struct worker *w)
+{
+	return transfer(w, rnd(w, NMAPS));
+}
+
+static bool do_device_map(struct worker *w)
+{
+	unsigned int k = rnd(w, NMAPS), before = 0, tries;
+	struct guestmem_edu_map *map = &w->maps[k];
+	struct guestmem_edu_unmap unmap = { .map = map->map };
+	struct realm *r = w->realm;
+	struct grant export;
+	int rc;
+
+	if (map->map && gm_ioctl(w->edu, GUESTMEM_EDU_UNMAP, &unmap))
+		wrong("unmap of a mapping of the device that was there");
+	*map = (struct guestmem_edu_map) { .gpa = some_place(w).gpa, .len = (1 + rnd(w, 4)) * PG,
+					   .direction = 1 + rnd(w, 3) };
+	if (w->edu_session >= 0 && some_grant(w, r, r->exports[w->edu_session], NEXPORTS,
+					      &export, NULL)) {
+		map->gpa = export.iova & ~(PG - 1);
+		map->len = map->len < export.len ? map->len : export.len;
+		/* Who may read it may have it read. */
+		map->direction = export.rights;
+		before = mapping_number(r, map->gpa, map->len);
+	}
+	rc = gm_ioctl(w->edu, GUESTMEM_EDU_MAP, map);
+	if (rc)
+		map->map = 0;
+	/* If it is there before and after, it was there meanwhile. */
+	w->mappings[k] = before && mapping_number(r, map->gpa, map->len) == before ? before : 0;
+	if (w->mappings[k] && !rc && rnd(w, 2)) {
+		unmap_windows(w, r, window_of(&export), window_of(&export), false);
+		for (tries = 0; tries < 8; tries++)
+			transfer(w, k);
+	}
+	/* Its session may be one that was replaced. */
+	if (rc == -ESTALE && w->edu_session >= 0)
+		return do_device_close(w);
+	return rc == -ESTALE ? false : may_fail("mapping for the device", rc);
 }
 
 static bool do_kernel_read(struct worker *w)
@@ -1634,7 +844,7 @@ static bool do_guest(struct worker *w)
 	struct guestmem_lock lock;
 	struct incarnation *inc;
 	bool device_last = rnd(w, 2);
-	struct place at;
+	struct place at = { 0 };
 	void *p;
 	int edu;
 
@@ -1686,7 +896,7 @@ static bool do_alias(struct worker *w)
 	if (!inc || s == ORPHAN || w->slots[s].discarded)
 		return false;
 	slot = &w->slots[s];
-	at = (struct place) { open(GM_DEV, O_RDWR | O_CLOEXEC), 0, inc->gpa };
+	at = (struct place) { .fd = open(GM_DEV, O_RDWR | O_CLOEXEC), .gpa = inc->gpa };
 	if (gm_mem_add(at.fd, &slot->mem, at.gpa, slot->offset, slot->len,
 		       GUESTMEM_REGION_READONLY, NULL))
 		wrong("REGION_ADD of the same memory: %s", strerror(errno));
@@ -1703,7 +913,7 @@ static bool do_alias(struct worker *w)
 static bool do_send(struct worker *w)
 {
 	struct guestmem_info info;
-	struct place at;
+	struct place at = { 0 };
 
 	if (!slot_is_free(w, ANON))
 		return false;
@@ -1728,7 +938,7 @@ static bool do_receive(struct worker *w)
 	if (w->received.fd >= 0)
 		close(w->received.fd);
 	gm_info(fd, &info);
-	w->received = (struct place) { fd, info.id, 0 };
+	w->received = (struct place) { .fd = fd, .guest = info.id };
 	return true;
 }
 
@@ -1839,13 +1049,25 @@ static bool do_show(struct worker *w)
 	return !n;
 }
 
+/* What ./run has loaded: guestmem, and the drivers that use it. */
+static const struct module {
+	const char *name;
+	const char *args;
+} modules[] = {
+	{ "guestmem", "" }, { "guestmem_edu", "allow_raw=1" }, { "guestmem_kapi", "" },
+};
+
+static int unload(const struct module *module)
+{
+	return syscall(SYS_delete_module, module->name, O_NONBLOCK) ? -errno : 0;
+}
+
 static bool do_unload(struct worker *w)
 {
-	static const char * const modules[] = { "guestmem", "guestmem_edu", "guestmem_kapi" };
-	const char *module = modules[rnd(w, ARRAY_SIZE(modules))];
+	const struct module *module = &modules[rnd(w, ARRAY_SIZE(modules))];
 
-	if (!syscall(SYS_delete_module, module, O_NONBLOCK))
-		wrong("%s was unloaded while in use", module);
+	if (unload(module) != -EAGAIN)
+		wrong("%s was unloaded while in use", module->name);
 	return true;
 }
 
@@ -1878,12 +1100,17 @@ static const struct operation {
 	{ "unmap", 10, do_unmap },
 	{ "foreign-access", 20, do_foreign_access },
 	{ "view", 40, do_view },
-	{ "limit-views", 5, do_limit_views },
-	{ "domain-map", 60, do_domain_map },
+	{ "limit-views", 2, do_limit_views },
+	{ "domain-map", 120, do_domain_map },
 	{ "domain-unmap", 30, do_domain_unmap },
+	{ "domain-list", 5, do_domain_list },
+	{ "domain-records", 10, do_domain_records },
 	{ "export", 120, do_export },
-	{ "session-read", 60, do_session_read },
-	{ "session-lock", 10, do_session_lock },
+	{ "release", 30, do_release },
+	{ "session-read", 100, do_session_read },
+	{ "session-write", 80, do_session_write },
+	{ "session-copy", 40, do_session_copy },
+	{ "session-lock", 20, do_session_lock },
 	{ "lock", 40, do_lock },
 	{ "unlock", 60, do_unlock },
 	{ "check-lock", 40, do_check_lock },
@@ -1973,18 +1200,15 @@ static int worker_process(unsigned int process)
 		arenas[g] = gm_mmap(guests[g].fd, GM_GPA, SPACE_LEN, PROT_READ | PROT_WRITE);
 		if (arenas[g] == MAP_FAILED)
 			return 1;
-		domains[g] = -1;
-		memset(sessions[g], -1, sizeof(sessions[g]));
-		/* All may be revoked at any time, also between one step and the next. */
-		for (i = 0; !make_domain(g); i++)
-			if (i == 1000)
-				return 1;
 	}
+	if (!make_realm(process))
+		return 1;
 	mem_fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 	for (i = process * nthreads; i < (process + 1) * nthreads; i++) {
 		w = &workers[i];
 		w->random = w->record->random;
 		w->received.fd = -1;
+		w->realm = &realm;
 		for (s = 0; s < NSLOTS; s++) {
 			struct slot *slot = &w->slots[s];
 
