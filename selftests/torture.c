@@ -1486,4 +1486,107 @@ TEST(everything_at_once)
 	gm_guest_teardown(_metadata, &guest);
 }
 
+/* ---- unloading ---- */
+
+static int load_module(const struct module *module, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int rc = syscall(SYS_finit_module, fd, module->args, 0) ? -errno : 0;
+
+	close(fd);
+	return rc;
+}
+
+/* How ./run set it, which is lost with the module. */
+static bool batch_pages(char *text, size_t len, bool set)
+{
+	int fd = open("/sys/kernel/debug/guestmem/batch_pages", (set ? O_WRONLY : O_RDONLY) |
+		      O_CLOEXEC);
+	ssize_t n = set ? write(fd, text, strlen(text)) : read(fd, text, len - 1);
+
+	close(fd);
+	if (!set && n > 0)
+		text[n] = '\0';
+	return n > 0;
+}
+
+/* Of both ways in, which come and go with the module. Ends with what is wrong. */
+static void __attribute__((noreturn)) open_again_and_again(unsigned int seed, atomic_ulong *opened)
+{
+	const char *path = seed % 3 ? GM_DEV : "/sys/kernel/debug/guestmem/guests";
+	struct guestmem_info info;
+	int fd;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		usleep(rand_r(&seed) % 4000);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 && errno != ENOENT && errno != ENODEV && errno != ENXIO)
+			_exit(errno);
+		if (fd >= 0 && !strcmp(path, GM_DEV) && gm_info(fd, &info))
+			_exit(errno);
+		if (fd >= 0) {
+			atomic_fetch_add(opened, 1);
+			usleep(rand_r(&seed) % 2 * 500);
+			close(fd);
+		}
+	}
+}
+
+/* While it is opened: a module is in use, or cannot be. Nothing else uses it any more. */
+TEST(opened_while_unloaded)
+{
+	const char *text = getenv("GUESTMEM_TEST_MODULES");
+	unsigned long unloaded = 0, in_use = 0;
+	char *paths[ARRAY_SIZE(modules)], *copy, batch[16];
+	atomic_ulong *opened;
+	pid_t pids[4];
+	unsigned int i;
+	double end;
+	int rc, status;
+
+	if (!text)
+		SKIP(return, "GUESTMEM_TEST_MODULES does not say where the modules are");
+	if (!access("/sys/module/guestmem_coverage", F_OK))
+		SKIP(return, "it would lie elsewhere than where its coverage is looked for");
+	copy = strdup(text);
+	for (i = 0; i < ARRAY_SIZE(modules); i++)
+		paths[i] = strtok(i ? NULL : copy, " ");
+	opened = mmap(NULL, PG, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)opened);
+	ASSERT_TRUE(batch_pages(batch, sizeof(batch), false));
+	for (i = ARRAY_SIZE(modules) - 1; i; i--)
+		ASSERT_EQ(0, unload(&modules[i]));
+	for (i = 0; i < ARRAY_SIZE(pids); i++) {
+		pids[i] = fork();
+		if (!pids[i])
+			open_again_and_again(i, opened);
+	}
+	for (end = gm_now() + 2; gm_now() < end || !unloaded || !in_use || !*opened;) {
+		rc = unload(&modules[0]);
+		if (rc == -EAGAIN) {
+			in_use++;
+			usleep(100);
+			continue;
+		}
+		ASSERT_EQ(0, rc);
+		unloaded++;
+		usleep(unloaded % 4 * 1000);
+		ASSERT_EQ(0, load_module(&modules[0], paths[0]));
+	}
+	for (i = 0; i < ARRAY_SIZE(pids); i++) {
+		kill(pids[i], SIGKILL);
+		EXPECT_EQ(pids[i], waitpid(pids[i], &status, 0));
+		EXPECT_TRUE(WIFSIGNALED(status))
+			TH_LOG("open: %s", strerror(WEXITSTATUS(status)));
+	}
+	for (i = 1; i < ARRAY_SIZE(modules); i++)
+		EXPECT_EQ(0, load_module(&modules[i], paths[i]));
+	EXPECT_TRUE(batch_pages(batch, 0, true));
+	printf("# unloaded %lu times, %lu times in use, opened %lu times\n", unloaded, in_use,
+	       *opened);
+	munmap(opened, PG);
+	free(copy);
+}
+
 TEST_HARNESS_MAIN
